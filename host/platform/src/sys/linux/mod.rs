@@ -1,0 +1,11 @@
+//! What Linux does in its own way.
+
+pub(crate) mod base;
+pub(crate) mod event;
+pub(crate) mod family;
+pub(crate) mod kin;
+pub(crate) mod lock;
+pub(crate) mod memory;
+pub(crate) mod number;
+pub(crate) mod space;
+pub(crate) mod wait;

@@ -1,0 +1,11 @@
+//! What macOS does in its own way. Type-checked, not yet run.
+
+pub(crate) mod base;
+pub(crate) mod event;
+pub(crate) mod family;
+pub(crate) mod kin;
+pub(crate) mod lock;
+pub(crate) mod memory;
+pub(crate) mod number;
+pub(crate) mod space;
+pub(crate) mod wait;
