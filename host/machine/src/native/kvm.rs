@@ -1,0 +1,54 @@
+//! The backend `kvm`: our own VMM on Linux's KVM, x86-64.
+
+use super::Files;
+use crate::backend::{Capabilities, Machine, MachineBackend, MachineError, NamedDevice, Prepared, Unavailable};
+use crate::plan::MachinePlan;
+use hull_hypervisor::kvm::{self, Kvm};
+use hull_platform::handle::Handle;
+use std::fs::File;
+use std::path::Path;
+
+/// See the module.
+pub struct KvmBackend;
+
+impl MachineBackend for KvmBackend {
+    fn name(&self) -> &'static str {
+        "kvm"
+    }
+
+    fn probe(&self) -> Result<Capabilities, Unavailable> {
+        match kvm::probe() {
+            Ok(speed) => Ok(Capabilities { detail: format!("hull's own VMM on KVM: {speed}"), software: false }),
+            Err(unusable) => Err(Unavailable { reason: unusable.reason, remedy: unusable.remedy }),
+        }
+    }
+
+    /// Opens KVM, the kernel and the initial RAM file system. The order of the handles is that of [`Files`] behind KVM.
+    fn prepare(&self, plan: &MachinePlan, console: Handle) -> Result<Prepared, MachineError> {
+        let device = File::options().read(true).write(true).open("/dev/kvm");
+        let device = device.map_err(|source| MachineError::Io { action: "open /dev/kvm".into(), source })?;
+        let handles = vec![device.into(), open(&plan.kernel.path)?, open(&plan.initramfs)?, console];
+        Ok(Prepared { helper: None, handles })
+    }
+
+    fn launch(
+        &self,
+        plan: &MachinePlan,
+        devices: Vec<NamedDevice>,
+        handles: Vec<Handle>,
+    ) -> Result<Box<dyn Machine>, MachineError> {
+        let given = handles.len();
+        let [device, kernel, initramfs, console] = <[Handle; 4]>::try_from(handles)
+            .map_err(|_| MachineError::Plan(format!("backend kvm takes 4 handles, not {given}")))?;
+        let hypervisor = Kvm::from_handle(device).map_err(super::hypervisor_failed)?;
+        let files = Files { kernel: kernel.into(), initramfs: initramfs.into(), console };
+        super::launch(self.name(), &hypervisor, plan, devices, files)
+    }
+}
+
+fn open(path: &Path) -> Result<Handle, MachineError> {
+    match File::open(path) {
+        Ok(file) => Ok(file.into()),
+        Err(source) => Err(MachineError::Io { action: format!("open {}", path.display()), source }),
+    }
+}

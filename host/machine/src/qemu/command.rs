@@ -1,0 +1,118 @@
+//! QEMU's command line, and the guest kernel's.
+//!
+//! The machine has what Linux needs to boot without ACPI, PCI and firmware tables, and no more: `microvm` with an MP table,
+//! PIC and PIT (without those two the kernel hangs early), a serial port for what it prints.
+
+use crate::backend::DEVICE_NAMES;
+use crate::plan::{Discovery, MachinePlan};
+use std::ffi::OsString;
+
+/// Frequency of the local APIC's timer in QEMU.
+const LAPIC_KHZ: u32 = 1_000_000;
+
+/// System calls that QEMU itself gives up: it starts no program, gains no privilege, changes no scheduling.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
+/// The arguments for a machine whose devices QEMU finds at descriptors from `first_socket` on, in the order of
+/// [`DEVICE_NAMES`]. The console is QEMU's standard output.
+pub fn arguments(plan: &MachinePlan, tsc_khz: u32, first_socket: i32) -> Vec<OsString> {
+    let memory = plan.memory_mib;
+    let acpi = match plan.kernel.discovery {
+        Discovery::CommandLine => "off",
+        Discovery::Acpi => "on",
+    };
+    let mut arguments: Vec<OsString> = Vec::new();
+    let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+    add(&["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]);
+    add(&["-sandbox", SANDBOX]);
+    add(&["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", &plan.vcpus.to_string()]);
+    add(&["-M", &format!("microvm,acpi={acpi},isa-serial=on,memory-backend=ram")]);
+    // vhost-user: the vmm maps the same memory. Its size is sealed, which the vmm insists on.
+    add(&["-m", &format!("{memory}M"), "-object", &format!("memory-backend-memfd,id=ram,size={memory}M,share=on")]);
+    // VERSION_1 exists only without "legacy".
+    add(&["-global", "virtio-mmio.force-legacy=false"]);
+    for (name, socket) in DEVICE_NAMES.iter().zip(first_socket..) {
+        let device = match *name {
+            "vsock" => format!("vhost-user-vsock-device,chardev={name}"),
+            _ => format!("vhost-user-blk,chardev={name},num-queues=1,config-wce=off"),
+        };
+        add(&["-chardev", &format!("socket,id={name},fd={socket}"), "-device", &device]);
+    }
+    add(&["-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]);
+    add(&["-append", &command_line(plan, tsc_khz)]);
+    arguments.push("-kernel".into());
+    arguments.push(plan.kernel.path.clone().into());
+    arguments.push("-initrd".into());
+    arguments.push(plan.initramfs.clone().into());
+    arguments
+}
+
+/// The guest kernel's command line; QEMU adds where the devices are.
+///
+/// | | |
+/// |---|---|
+/// | `quiet` | the serial port is slow |
+/// | `reboot=t` | ends the machine at once, by a triple fault; QEMU leaves then because of `-no-reboot` |
+/// | `panic=-1 oops=panic` | a guest whose kernel has failed ends at once |
+/// | `no_timer_check` | saves 50 million instructions of looking for a timer interrupt that is known to come |
+/// | `tsc_early_khz` | the time stamp counter is the host's; measured against the PIT on a busy host it would be given up |
+/// | `lpj` | follows from it (HZ is 100 in hull's kernel); saves 149 million instructions for each further vCPU |
+/// | `lapic_timer_khz` | hull's kernel has it (`kernel-config/patches`): saves 240 million instructions |
+/// | `virtio_blk.queue_depth` | a ring has 1024 entries here; a request for each would cost memory and time |
+fn command_line(plan: &MachinePlan, tsc_khz: u32) -> String {
+    let mut line =
+        "console=ttyS0 quiet reboot=t panic=-1 oops=panic no_timer_check virtio_blk.queue_depth=64".to_owned();
+    line += &format!(" tsc_early_khz={tsc_khz}");
+    if plan.kernel.discovery == Discovery::CommandLine {
+        line += &format!(" lpj={} lapic_timer_khz={LAPIC_KHZ}", u64::from(tsc_khz) * 10);
+    }
+    if !plan.extra_cmdline.is_empty() {
+        line = format!("{line} {}", plan.extra_cmdline);
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::KernelImage;
+    use std::num::NonZeroU8;
+
+    fn joined(discovery: Discovery) -> String {
+        let kernel = KernelImage { path: "/k/vmlinux".into(), discovery };
+        let vcpus = NonZeroU8::new(2).unwrap();
+        let plan = MachinePlan {
+            vcpus,
+            memory_mib: 256,
+            kernel,
+            initramfs: "/k/initramfs".into(),
+            extra_cmdline: "debug".into(),
+        };
+        let arguments = arguments(&plan, 2_500_000, 10);
+        arguments.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn hulls_kernel_is_told_every_frequency_and_gets_no_acpi() {
+        let line = joined(Discovery::CommandLine);
+        for part in [
+            "-M microvm,acpi=off,",
+            "-smp 2",
+            "size=256M,share=on",
+            "socket,id=images,fd=10 -device vhost-user-blk,chardev=images",
+            "socket,id=data,fd=11 -device vhost-user-blk,chardev=data",
+            "socket,id=vsock,fd=12 -device vhost-user-vsock-device,chardev=vsock",
+            "tsc_early_khz=2500000 lpj=25000000 lapic_timer_khz=1000000 debug",
+            "-kernel /k/vmlinux -initrd /k/initramfs",
+        ] {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+    }
+
+    #[test]
+    fn a_stock_kernel_finds_its_devices_by_acpi_and_is_not_told_what_it_does_not_know() {
+        let line = joined(Discovery::Acpi);
+        assert!(line.contains("microvm,acpi=on,"));
+        assert!(!line.contains("lapic_timer_khz") && !line.contains("lpj="));
+    }
+}
