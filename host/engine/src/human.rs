@@ -1,0 +1,77 @@
+//! Times and states in the words that Docker has for them.
+
+use hull_state::{ContainerState, Status};
+use jiff::Timestamp;
+
+/// `Up 5 minutes`, `Exited (0) 2 hours ago`, `Created`.
+pub fn status(state: &ContainerState, now: Timestamp) -> String {
+    let since = |then: Option<Timestamp>| duration(then.map_or(0, |then| now.as_second() - then.as_second()));
+    match state.status {
+        Status::Created => "Created".to_owned(),
+        Status::Running => format!("Up {}", since(state.started_at)),
+        Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
+        Status::Dead => "Dead".to_owned(),
+    }
+}
+
+/// A length of time, roughly. A clock that was set back makes it zero.
+pub fn duration(seconds: i64) -> String {
+    const MINUTE: i64 = 60;
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    // Docker rounds hours to the nearest and cuts everything else.
+    let hours = (seconds + HOUR / 2) / HOUR;
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..MINUTE => format!("{seconds} seconds"),
+        _ if seconds / MINUTE == 1 => "About a minute".to_owned(),
+        _ if seconds < HOUR => format!("{} minutes", seconds / MINUTE),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if seconds < 14 * DAY => format!("{} days", seconds / DAY),
+        _ if seconds < 60 * DAY => format!("{} weeks", seconds / (7 * DAY)),
+        _ if seconds < 730 * DAY => format!("{} months", seconds / (30 * DAY)),
+        _ => format!("{} years", seconds / (365 * DAY)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_read_as_dockers() {
+        let cases = [
+            (-5, "Less than a second"),
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3599, "59 minutes"),
+            (3600, "About an hour"),
+            (5400, "2 hours"),
+            (47 * 3600, "47 hours"),
+            (48 * 3600, "2 days"),
+            (14 * 86400, "2 weeks"),
+            (60 * 86400, "2 months"),
+            (800 * 86400, "2 years"),
+        ];
+        for (seconds, words) in cases {
+            assert_eq!(duration(seconds), words, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn states_read_as_dockers() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let then = Timestamp::from_second(1_000_000 - 300).ok();
+        let state = ContainerState { status: Status::Running, started_at: then, ..crate::fixtures::state() };
+        assert_eq!(status(&state, now), "Up 5 minutes");
+        let state = ContainerState { status: Status::Exited, exit_code: 3, finished_at: then, ..state };
+        assert_eq!(status(&state, now), "Exited (3) 5 minutes ago");
+        assert_eq!(status(&crate::fixtures::state(), now), "Created");
+    }
+}
