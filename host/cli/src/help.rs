@@ -1,0 +1,54 @@
+//! `hull --help`: the commands by what they are for.
+
+use std::fmt::Write;
+
+/// The groups; every command is in one.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Containers", &["run", "create", "start", "stop", "kill", "wait", "rm"]),
+    ("Looking in", &["exec", "attach", "logs", "ps", "inspect"]),
+    ("VMs", &["vm"]),
+    ("hull itself", &["doctor", "info", "version", "completion"]),
+];
+
+const EXAMPLES: &str = "\
+Examples:
+  hull run --rm hull/busybox echo hello      a container in a VM of its own
+  hull run -it --rm hull/busybox             a shell in one
+  hull run -d --vm dev hull/busybox top      in a VM named \"dev\", which others can share
+
+'hull COMMAND --help' tells of a command's flags.";
+
+/// The command with its help in groups.
+pub fn grouped(command: clap::Command) -> clap::Command {
+    let mut text = String::new();
+    for (title, names) in GROUPS {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{title}:");
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            let _ = writeln!(text, "  {name:<12}{}", about.map(ToString::to_string).unwrap_or_default());
+        }
+        text.push('\n');
+    }
+    text.push_str(EXAMPLES);
+    command
+        .help_template("{about}\n\n{usage-heading} {usage}{after-help}\n\nOptions:\n{options}\n")
+        .override_usage("hull COMMAND [OPTIONS] [ARGUMENTS]")
+        .after_help(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_is_in_one_group_and_has_an_about() {
+        let command = crate::args::grammar();
+        let mut grouped: Vec<_> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+        grouped.sort_unstable();
+        let mut known: Vec<_> = command.get_subcommands().map(|command| command.get_name()).collect();
+        known.sort_unstable();
+        assert_eq!(grouped, known);
+        assert!(command.get_subcommands().all(|command| command.get_about().is_some()));
+    }
+}

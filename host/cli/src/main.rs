@@ -1,0 +1,60 @@
+//! `hull`: from arguments to engine calls, exit statuses and output.
+//!
+//! One binary, four roles: the command line, and, started by it and never by a person, `hull shim` and `hull vmm`, the
+//! two processes of a VM (crate `hull-vm`).
+
+mod args;
+mod attach;
+mod command;
+mod container_flags;
+mod failure;
+mod help;
+mod output;
+mod roles;
+mod table;
+mod template;
+mod value;
+
+use failure::Failure;
+use hull_engine::EXIT_HULL;
+use hull_platform::terminal;
+use std::env;
+use std::ffi::OsString;
+use std::panic;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    report_panics();
+    let words: Vec<OsString> = env::args_os().skip(1).collect();
+    // The roles live long and must stay small: they do without the machinery of arguments.
+    if let Some(role) = roles::find(&words) {
+        return role.run(&words);
+    }
+    let result = match args::parse(words) {
+        Ok(Some(command)) => command.run(),
+        Ok(None) => Ok(0),
+        Err(failure) => Err(failure),
+    };
+    terminal::restore();
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure { code, message }) => {
+            message.iter().for_each(|line| output::say(line));
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// A bug in hull is one line, whichever thread hits it, and the terminal is left as it was.
+fn report_panics() {
+    panic::set_hook(Box::new(|info| {
+        terminal::restore();
+        let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line())).unwrap_or_default();
+        let payload = info.payload();
+        let text =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let what = text.unwrap_or("no message").replace('\n', " ");
+        output::say(&format!("internal error{place}: {what}"));
+        std::process::exit(i32::from(EXIT_HULL));
+    }));
+}
