@@ -1,0 +1,152 @@
+//! The ends of processes, of containers, and of the VM.
+
+use super::tables::{Container, News, Progress, Stage};
+use super::{Agent, End};
+use crate::error::Result;
+use crate::{fatal, reap};
+use hull_protocol::agent::{AgentError, Event, Outcome, ProcessRef};
+use nix::errno::Errno;
+use nix::unistd::sync;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+/// How long a file system may stay mounted after the last process of its container is gone. The kernel unmounts within
+/// the exit of that process; work that it does later (io_uring's) can hold a file a little longer.
+const RELEASE: Duration = Duration::from_secs(30);
+
+/// How long killed containers may take to end when the VM ends.
+const LAST_ENDINGS: Duration = Duration::from_secs(40);
+
+impl Agent {
+    /// Takes note of every process that has ended; those that are nobody's are orphans of the VM.
+    pub(super) fn reap(&mut self) -> Result<()> {
+        // A child's last report is older than its end.
+        let starting = self.processes.iter().filter(|process| matches!(process.progress, Progress::Starting { .. }));
+        let starting: Vec<_> = starting.map(|process| process.key).collect();
+        starting.into_iter().try_for_each(|key| self.read_report(key))?;
+        while let Some(ended) = reap::next() {
+            if let Some(at) = self.processes.iter().position(|process| process.pid == ended.pid) {
+                let key = self.processes[at].key;
+                self.read_report(key)?;
+                self.process_ended(at, ended.code)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn process_ended(&mut self, at: usize, code: u8) -> Result<()> {
+        let process = self.processes.swap_remove(at);
+        let failed = match process.progress {
+            Progress::Running => None,
+            Progress::Failed { request, error } => Some((request, error)),
+            // The helper of a user namespace was killed before there was anything else.
+            Progress::Starting { request, .. } => {
+                let message = format!("the process ended with status {code} while it was being set up");
+                Some((request, crate::error::internal(message)))
+            }
+        };
+        if failed.is_some() {
+            // Their peers are of no use to anybody.
+            process.relays.iter().for_each(|relay| self.relays.remove(*relay));
+        }
+        match (process.name.exec.is_none(), failed) {
+            (true, failed) => {
+                self.container_ended(&process.name, code, failed);
+                self.release_disks()
+            }
+            (false, Some((request, error))) => self.answer(request, Err(error)),
+            (false, None) => {
+                let container = self.container(&process.name.container);
+                let oom_killed = container.is_ok_and(|container| container.cgroup.had_oom_kill());
+                self.tell(Event::Exited { process: process.name, code, oom_killed })
+            }
+        }
+    }
+
+    fn container_ended(&mut self, name: &ProcessRef, code: u8, failed: Option<(u64, AgentError)>) {
+        let Some(container) = self.containers.iter_mut().find(|container| container.id == name.container) else {
+            return;
+        };
+        let news = match failed {
+            Some((request, error)) => News::Failed { request, error },
+            None => News::Exited { code, oom_killed: container.cgroup.had_oom_kill() },
+        };
+        container.stage = Stage::Releasing { since: Instant::now(), news };
+    }
+
+    /// Gives up the devices of containers that have ended. A device that can be given up is not mounted any more: all
+    /// that was written has reached the host, and only then the host is told.
+    pub(super) fn release_disks(&mut self) -> Result<()> {
+        for at in 0..self.containers.len() {
+            let (container, disks) = (&mut self.containers[at], &mut self.disks);
+            let Stage::Releasing { since, .. } = container.stage else { continue };
+            let mut problem = None;
+            container.devices.retain(|device| match disks.detach(device) {
+                Ok(()) => false,
+                Err(error) => {
+                    problem = Some((device.name.clone(), error));
+                    true
+                }
+            });
+            match problem {
+                None => self.announce(at)?,
+                Some((_, Errno::EBUSY)) if since.elapsed() < RELEASE => {}
+                Some((device, error)) => {
+                    self.warn(format!("the device {device} cannot be given up: {}", error.desc()))?;
+                    self.announce(at)?;
+                }
+            }
+        }
+        // Those that never started leave nothing behind.
+        self.containers.retain(|container| !container.is_forgotten());
+        Ok(())
+    }
+
+    fn announce(&mut self, at: usize) -> Result<()> {
+        let container = &mut self.containers[at];
+        let id = container.id.clone();
+        let Stage::Releasing { news, .. } = std::mem::replace(&mut container.stage, Stage::Ended) else {
+            return Ok(());
+        };
+        match news {
+            News::Exited { code, oom_killed } => {
+                let process = ProcessRef { container: id, exec: None };
+                self.tell(Event::Exited { process, code, oom_killed })
+            }
+            News::Failed { request, error } => {
+                container.forget();
+                self.answer(request, Err(error))
+            }
+        }
+    }
+
+    /// The end that was asked for, once everything else has ended.
+    pub(super) fn end_if_asked(&mut self) -> Result<Option<End>> {
+        let Some(ending) = self.ending else { return Ok(None) };
+        let all_ended = self.containers.iter().all(|container| matches!(container.stage, Stage::Ended));
+        if !(all_ended && self.processes.is_empty()) && ending.asked.elapsed() < LAST_ENDINGS {
+            return Ok(None);
+        }
+        sync();
+        self.answer(ending.request, Ok(Outcome::Done))?;
+        while !self.control.is_flushed() {
+            self.watch.wait(None)?;
+            self.control.flush()?;
+        }
+        fatal::wait_for_the_host(self.control.as_fd());
+        Ok(Some(End::Asked))
+    }
+}
+
+impl Container {
+    /// It never started, and the host knows: its group is all that is left.
+    fn forget(&mut self) {
+        let _still_dying = self.cgroup.remove();
+        self.devices.clear();
+        self.namespaces = nix::sched::CloneFlags::empty();
+    }
+
+    fn is_forgotten(&self) -> bool {
+        matches!(self.stage, Stage::Ended) && self.namespaces.is_empty()
+    }
+}

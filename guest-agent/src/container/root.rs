@@ -1,0 +1,116 @@
+//! The root file system: overlayfs of the image's EROFS and the writable layer's ext4, mounted in the mount namespace of
+//! the container alone. When the last process in it has ended, so have the mounts, and everything is on disk.
+
+use crate::disks::RootDevices;
+use crate::error::{Context, Result};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, stat};
+use nix::unistd::{Gid, Uid, chdir, chown, fchdir, mkdir, pivot_root};
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// How the writable layer is mounted: the host's file shrinks again when files are removed, and no kernel thread goes
+/// through a fresh file system to zero its inode tables.
+const DATA_OPTIONS: &str = "discard,noinit_itable";
+
+/// Three directories of the VM on which each container mounts, in its own mount namespace, the two layers and the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountPoints {
+    image: PathBuf,
+    data: PathBuf,
+    root: PathBuf,
+}
+
+impl MountPoints {
+    /// The directories below `base`.
+    pub fn below(base: &Path) -> Self {
+        Self { image: base.join("image"), data: base.join("data"), root: base.join("root") }
+    }
+
+    /// Makes them.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn make(&self) -> Result<()> {
+        [&self.image, &self.data, &self.root].into_iter().try_for_each(|directory| {
+            fs::create_dir(directory).context(|| format!("cannot make {}", directory.display()))
+        })
+    }
+
+    /// Mounts the layers and the overlay of them.
+    pub(super) fn mount(&self, devices: &RootDevices) -> Result<()> {
+        let what = |layer: &Path| format!("cannot mount the {} layer", layer.file_name().unwrap_or_default().display());
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOATIME;
+        let mounted = mount(Some(&devices.image.node), &self.image, Some("erofs"), flags, None::<&str>);
+        mounted.context(|| what(&self.image))?;
+        let mounted = mount(Some(&devices.data.node), &self.data, Some("ext4"), MsFlags::empty(), Some(DATA_OPTIONS));
+        mounted.context(|| what(&self.data))?;
+        let (upper, work) = (self.data.join("upper"), self.data.join("work"));
+        self.prepare(&upper, &work)?;
+        let options =
+            format!("lowerdir={},upperdir={},workdir={}", self.image.display(), upper.display(), work.display());
+        let mounted = mount(Some("overlay"), &self.root, Some("overlay"), MsFlags::empty(), Some(options.as_str()));
+        mounted.context(|| format!("cannot mount the root file system ({options})"))
+    }
+
+    /// On first use, makes the two directories that overlayfs wants on the writable layer.
+    fn prepare(&self, upper: &Path, work: &Path) -> Result<()> {
+        let what = || format!("cannot make {}", upper.display());
+        match mkdir(upper, Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => return Ok(()),
+            made => made.context(what)?,
+        }
+        // It covers the image's root directory, whose owner and mode it therefore takes on.
+        let image = stat(&self.image).context(what)?;
+        chown(upper, Some(Uid::from_raw(image.st_uid)), Some(Gid::from_raw(image.st_gid))).context(what)?;
+        fs::set_permissions(upper, fs::Permissions::from_mode(image.st_mode & 0o7777)).context(what)?;
+        match mkdir(work, Mode::S_IRWXU) {
+            Err(Errno::EEXIST) => Ok(()),
+            made => made.context(|| format!("cannot make {}", work.display())),
+        }
+    }
+
+    /// Makes the mounted root the caller's `/`, with the VM's still at hand.
+    pub(super) fn enter(&self, copied: Copied) -> Result<OldRoot> {
+        let what = || "cannot change into the root file system".to_owned();
+        if copied == Copied::IntoUserNamespace {
+            // The copy of a mount from outside is locked in its place; a mount of that copy is not.
+            let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+            mount(Some(&self.root), &self.root, None::<&str>, flags, None::<&str>).context(what)?;
+        }
+        let old = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).context(what)?;
+        chdir(&self.root).and_then(|()| pivot_root(".", ".")).and_then(|()| chdir("/")).context(what)?;
+        Ok(OldRoot(old))
+    }
+}
+
+/// Where the mounts were made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// In the caller's own mount namespace.
+    No,
+    /// In one of which the caller's, of another user namespace, is a copy.
+    IntoUserNamespace,
+}
+
+/// The VM's root directory, as long as it is needed: the source of bind mounts.
+#[derive(Debug)]
+pub(super) struct OldRoot(OwnedFd);
+
+impl OldRoot {
+    /// Detaches it from the container's mount namespace.
+    pub(super) fn leave(self) -> Result<()> {
+        let left = fchdir(&self.0).and_then(|()| umount2(".", MntFlags::MNT_DETACH)).and_then(|()| chdir("/"));
+        left.context(|| "cannot leave the VM's root file system".to_owned())
+    }
+}
+
+impl AsFd for OldRoot {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,166 @@
+//! Capability sets (capabilities(7)) as bit masks, and their way into the kernel.
+
+#![expect(unsafe_code, reason = "capset(2) and these commands of prctl(2) have no safe wrapper")]
+
+use crate::error::{Context, Result};
+use nix::errno::Errno;
+use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
+
+/// `_LINUX_CAPABILITY_VERSION_3` (`linux/capability.h`).
+const VERSION: u32 = 0x2008_0522;
+
+/// The sets of a process; the default is none at all.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CapabilitySets {
+    bounding: u64,
+    effective: u64,
+    permitted: u64,
+    inheritable: u64,
+    ambient: u64,
+}
+
+impl CapabilitySets {
+    /// The sets that a document asks for.
+    pub fn new(sets: &LinuxCapabilities) -> Self {
+        Self {
+            bounding: mask(sets.bounding()),
+            effective: mask(sets.effective()),
+            permitted: mask(sets.permitted()),
+            inheritable: mask(sets.inheritable()),
+            ambient: mask(sets.ambient()),
+        }
+    }
+
+    /// The sets as `execve` will leave them for this user. One that is not root loses what is not ambient; it must not
+    /// use it either while the program is searched and opened.
+    pub fn of_user(self, uid: u32) -> Self {
+        if uid == 0 {
+            return self;
+        }
+        Self { effective: self.effective & self.ambient, permitted: self.permitted & self.ambient, ..self }
+    }
+
+    /// Gives up, for good, what is not in the bounding set.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn drop_bounding(&self) -> Result<()> {
+        for capability in 0..u64::BITS {
+            if self.bounding & 1 << capability != 0 {
+                continue;
+            }
+            match command(libc::PR_CAPBSET_DROP, capability.into(), 0) {
+                // The kernel's last capability is behind us.
+                Err(Errno::EINVAL) => return Ok(()),
+                dropped => dropped.context(|| format!("cannot drop capability {capability}"))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets all the others.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn apply(&self) -> Result<()> {
+        self.set().context(|| format!("cannot set the capabilities {self:x?}"))?;
+        for capability in (0..u64::BITS).filter(|capability| self.ambient & 1 << capability != 0) {
+            let raised = command(libc::PR_CAP_AMBIENT, raise(), capability.into());
+            raised.context(|| format!("cannot make capability {capability} ambient"))?;
+        }
+        Ok(())
+    }
+
+    fn set(&self) -> nix::Result<()> {
+        let halves = |half: fn(u64) -> u32| [half(self.effective), half(self.permitted), half(self.inheritable)];
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the mask")]
+        let data: [[u32; 3]; 2] = [halves(|mask| mask as u32), halves(|mask| (mask >> 32) as u32)];
+        let header = [VERSION, 0];
+        // SAFETY: version 3 of the call reads a header of two words and data of two times three, which outlive it.
+        let set = unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) };
+        Errno::result(set).map(drop)
+    }
+}
+
+fn raise() -> libc::c_ulong {
+    libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong
+}
+
+fn command(command: libc::c_int, first: libc::c_ulong, second: libc::c_ulong) -> nix::Result<()> {
+    let nothing: libc::c_ulong = 0;
+    // SAFETY: the commands used here take numbers only.
+    let done = unsafe { libc::prctl(command, first, second, nothing, nothing) };
+    Errno::result(done).map(drop)
+}
+
+fn mask(capabilities: &Option<Capabilities>) -> u64 {
+    capabilities.iter().flatten().fold(0, |mask, capability| mask | 1 << number(*capability))
+}
+
+/// The kernel's numbers (`linux/capability.h`).
+fn number(capability: Capability) -> u32 {
+    match capability {
+        Capability::Chown => 0,
+        Capability::DacOverride => 1,
+        Capability::DacReadSearch => 2,
+        Capability::Fowner => 3,
+        Capability::Fsetid => 4,
+        Capability::Kill => 5,
+        Capability::Setgid => 6,
+        Capability::Setuid => 7,
+        Capability::Setpcap => 8,
+        Capability::LinuxImmutable => 9,
+        Capability::NetBindService => 10,
+        Capability::NetBroadcast => 11,
+        Capability::NetAdmin => 12,
+        Capability::NetRaw => 13,
+        Capability::IpcLock => 14,
+        Capability::IpcOwner => 15,
+        Capability::SysModule => 16,
+        Capability::SysRawio => 17,
+        Capability::SysChroot => 18,
+        Capability::SysPtrace => 19,
+        Capability::SysPacct => 20,
+        Capability::SysAdmin => 21,
+        Capability::SysBoot => 22,
+        Capability::SysNice => 23,
+        Capability::SysResource => 24,
+        Capability::SysTime => 25,
+        Capability::SysTtyConfig => 26,
+        Capability::Mknod => 27,
+        Capability::Lease => 28,
+        Capability::AuditWrite => 29,
+        Capability::AuditControl => 30,
+        Capability::Setfcap => 31,
+        Capability::MacOverride => 32,
+        Capability::MacAdmin => 33,
+        Capability::Syslog => 34,
+        Capability::WakeAlarm => 35,
+        Capability::BlockSuspend => 36,
+        Capability::AuditRead => 37,
+        Capability::Perfmon => 38,
+        Capability::Bpf => 39,
+        Capability::CheckpointRestore => 40,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_the_kernels_bits() {
+        let sets: LinuxCapabilities = serde_json::from_str(
+            r#"{"bounding":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_CHECKPOINT_RESTORE"],"permitted":["CAP_MKNOD"]}"#,
+        )
+        .unwrap();
+        let sets = CapabilitySets::new(&sets);
+        let expected =
+            CapabilitySets { bounding: 0x21, effective: 1 << 40, permitted: 1 << 27, inheritable: 0, ambient: 0 };
+        assert_eq!(sets, expected);
+        assert_eq!(sets.of_user(0), sets);
+        assert_eq!(sets.of_user(1), CapabilitySets { effective: 0, permitted: 0, ..expected });
+        let ambient = CapabilitySets { ambient: 1 << 27, ..expected };
+        assert_eq!(ambient.of_user(1).permitted, 1 << 27);
+    }
+}
