@@ -1,8 +1,9 @@
 //! The control connection: the handshake, then frames in both directions without ever blocking on the host.
 
 use crate::clock;
+use crate::document::Unread;
 use crate::error::{Context, Result, internal};
-use hull_protocol::agent::{AgentError, Answer, Event, GuestFrame, Hello, HostFrame, VERSION, Welcome};
+use hull_protocol::agent::{self, AgentError, Answer, Event, GuestFrame, Hello, VERSION, Welcome};
 use hull_protocol::frame::{self, Decoder, FrameError};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -15,6 +16,9 @@ const READ: usize = 16 << 10;
 
 /// Over this many bytes on their way to the host, no further request is taken, and warnings are left out.
 const CONGESTED: usize = 2 << 20;
+
+/// A request whose documents have not been read yet.
+pub type HostFrame = agent::HostFrame<Unread, Unread>;
 
 /// What [`Control::receive`] found.
 #[derive(Debug)]

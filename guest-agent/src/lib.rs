@@ -28,6 +28,7 @@ pub mod control;
 pub mod descriptors;
 pub mod dial;
 pub mod disks;
+pub mod document;
 pub mod error;
 pub mod fatal;
 pub mod namespaces;

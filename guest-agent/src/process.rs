@@ -14,14 +14,14 @@ pub use limits::{Limit, raise_hard_limits};
 pub use terminal::Console;
 pub use users::UserName;
 
-use crate::error::{Context, Result, errno, internal, invalid, quote, unsupported};
+use crate::document::Process;
+use crate::error::{Context, Result, errno, internal, invalid, quote};
 use hull_protocol::agent::{AgentError, ErrorCode};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::prctl::{set_keepcaps, set_no_new_privs};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chdir, fchown, getcwd, mkdir, setgroups, setresgid, setresuid};
-use oci_spec::runtime::Process;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -56,44 +56,27 @@ impl ProcessPlan {
     ///
     /// # Errors
     /// What makes no sense, or cannot be done.
-    pub fn new(process: &Process, user: &str) -> Result<Self> {
-        refuse_unknown(process)?;
-        let arguments = c_strings(process.args().as_deref().unwrap_or_default(), "an argument")?;
+    pub fn new(process: Process, user: &str) -> Result<Self> {
+        let arguments = c_strings(&process.args, "an argument")?;
         if arguments.is_empty() {
             return Err(invalid("no command is given"));
         }
-        let working_directory = process.cwd().clone();
+        let working_directory = process.cwd;
         if !working_directory.is_absolute() {
             return Err(invalid(format!("the working directory {working_directory:?} is not absolute")));
         }
-        let limits = process.rlimits().iter().flatten().map(Limit::new).collect::<Result<_>>()?;
         Ok(Self {
             arguments,
-            environment: c_strings(process.env().as_deref().unwrap_or_default(), "an environment entry")?,
+            environment: c_strings(&process.env, "an environment entry")?,
             working_directory,
             user: user.parse()?,
-            additional_groups: process.user().additional_gids().clone().unwrap_or_default(),
-            umask: Mode::from_bits_truncate(process.user().umask().unwrap_or(UMASK)),
-            capabilities: process.capabilities().as_ref().map(CapabilitySets::new).unwrap_or_default(),
-            limits,
-            no_new_privileges: process.no_new_privileges().unwrap_or(false),
-            oom_score_adjustment: process.oom_score_adj().filter(|score| *score != 0),
+            additional_groups: process.user.additional_gids,
+            umask: Mode::from_bits_truncate(process.user.umask.unwrap_or(UMASK)),
+            capabilities: CapabilitySets::new(&process.capabilities)?,
+            limits: process.rlimits.iter().map(Limit::new).collect::<Result<_>>()?,
+            no_new_privileges: process.no_new_privileges,
+            oom_score_adjustment: process.oom_score_adj.filter(|score| *score != 0),
         })
-    }
-}
-
-fn refuse_unknown(process: &Process) -> Result<()> {
-    let given = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
-    let unknown = [
-        ("apparmorProfile", given(process.apparmor_profile())),
-        ("selinuxLabel", given(process.selinux_label())),
-        ("ioPriority", process.io_priority().is_some()),
-        ("scheduler", process.scheduler().is_some()),
-        ("execCPUAffinity", process.exec_cpu_affinity().is_some()),
-    ];
-    match unknown.iter().find(|(_, given)| *given) {
-        Some((name, _)) => Err(unsupported(format!("the agent cannot set process.{name}"))),
-        None => Ok(()),
     }
 }
 

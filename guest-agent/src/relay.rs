@@ -148,7 +148,8 @@ fn has_no_reader(pipe: &OwnedFd) -> bool {
 /// Whether the host has closed its end altogether, not just its own direction.
 fn is_closed(socket: &OwnedFd) -> bool {
     // A vsock socket whose peer is gone does not report it as a hang-up, but it takes nothing any more.
-    let refused = || send(socket.as_raw_fd(), &[], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) == Err(Errno::EPIPE);
+    let refused =
+        || send(socket.as_raw_fd(), &[], MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT) == Err(Errno::EPIPE);
     events(socket).intersects(PollFlags::POLLHUP | PollFlags::POLLERR) || refused()
 }
 

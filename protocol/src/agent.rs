@@ -4,10 +4,25 @@
 //! the host answers with [`Welcome`] and from then on sends [`HostFrame`]s, the agent [`GuestFrame`]s. The standard
 //! streams of each process travel raw, each on a connection of its own, which the agent dials to the port that the
 //! request named.
+//!
+//! OCI documents are a parameter of the requests that carry them: the host's end writes what `oci-spec` knows, the agent reads
+//! with types of its own.
 
 use crate::id::{ContainerId, ExecId, Port};
-use oci_spec::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
+
+/// OCI runtime-spec document of a container, unless a request names another type for it.
+#[cfg(feature = "oci")]
+pub type Spec = oci_spec::runtime::Spec;
+/// OCI runtime-spec process object, unless a request names another type for it.
+#[cfg(feature = "oci")]
+pub type Process = oci_spec::runtime::Process;
+/// Without the feature `oci` there is no such type: every request names one.
+#[cfg(not(feature = "oci"))]
+pub type Spec = std::convert::Infallible;
+/// Without the feature `oci` there is no such type: every request names one.
+#[cfg(not(feature = "oci"))]
+pub type Process = std::convert::Infallible;
 
 /// The one version of this protocol; both sides must state the same.
 pub const VERSION: u32 = 1;
@@ -52,11 +67,11 @@ pub struct WallClock {
 /// A frame from the host, after the handshake.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct HostFrame {
+pub struct HostFrame<S = Spec, P = Process> {
     /// Chosen by the host; the agent's [`Answer`] bears the same.
     pub id: u64,
     /// What is asked.
-    pub request: Request,
+    pub request: Request<S, P>,
 }
 
 /// A frame from the agent, after the handshake.
@@ -82,11 +97,11 @@ pub struct Answer {
 /// What the host asks of the agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Request {
+pub enum Request<S = Spec, P = Process> {
     /// Sets a container up and starts its first process. Answered with [`Outcome::Started`] once `execve` succeeded.
-    Start(Box<StartContainer>),
+    Start(Box<StartContainer<S>>),
     /// Starts one more process in a running container. Answered with [`Outcome::Started`].
-    Exec(Box<ExecProcess>),
+    Exec(Box<ExecProcess<P>>),
     /// Sends a signal. Answered with [`Outcome::Done`].
     Signal(SignalProcess),
     /// Changes the size of a process's terminal. Answered with [`Outcome::Done`].
@@ -126,11 +141,11 @@ pub struct ProcessRef {
 /// [`Request::Start`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct StartContainer {
+pub struct StartContainer<S = Spec> {
     /// The name that later requests use.
     pub container: ContainerId,
     /// OCI runtime-spec document. `root.path` and `process.user` are placeholders: see `root` and `user`.
-    pub spec: Spec,
+    pub spec: S,
     /// Where the root file system is.
     pub root: RootDisk,
     /// Docker's `--user`: `[name|uid][:group|gid]`, empty for root. Names are looked up in the image's files, which
@@ -145,11 +160,11 @@ pub struct StartContainer {
 /// [`Request::Exec`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct ExecProcess {
+pub struct ExecProcess<P = Process> {
     /// The name of the new process.
     pub process: ProcessRef,
     /// OCI runtime-spec process object; `user` is a placeholder.
-    pub spec: Process,
+    pub spec: P,
     /// As in [`StartContainer::user`].
     pub user: String,
     /// Where the standard streams go.

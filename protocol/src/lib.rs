@@ -12,6 +12,7 @@ pub mod agent;
 pub mod frame;
 pub mod id;
 pub mod session;
+#[cfg(feature = "oci")]
 pub mod shim;
 
 pub use id::{ContainerId, ExecId, IdError, Port, VmId};

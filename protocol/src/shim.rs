@@ -183,6 +183,8 @@ pub struct VmStatus {
     pub containers: Vec<ContainerId>,
     /// Process ids on the host: the shim's, the vmm's, and of a helper such as QEMU.
     pub processes: Vec<VmProcess>,
+    /// The layers of the jail that hold the vmm, by name; empty until it has said so.
+    pub jail: Vec<String>,
 }
 
 /// A host process of a VM.

@@ -103,6 +103,7 @@ impl Command {
         let open = !matches!(self.stdin, Stdin::Null);
         let command = &mut self.inner;
         command.stdin(if open { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let started = Instant::now();
         let mut child = command.spawn().with_context(|| format!("cannot start {line}"))?;
         let stdout = Collected::from(child.stdout.take().context("no stdout pipe")?);
         let stderr = Collected::from(child.stderr.take().context("no stderr pipe")?);
@@ -112,7 +113,7 @@ impl Command {
             // A program may end before it has read everything; what it did read shows in its output.
             std::thread::spawn(move || pipe.write_all(&bytes));
         }
-        Ok(Running { child, line, stdin, stdout, stderr, started: Instant::now(), limit: self.limit, read: 0 })
+        Ok(Running { child, line, stdin, stdout, stderr, started, limit: self.limit, read: 0 })
     }
 
     /// The command as a person would type it, without quoting.
@@ -237,13 +238,21 @@ impl Finished {
     /// # Errors
     /// If something is not so.
     pub fn refused(self, code: i32, words: &[&str]) -> Result<Self> {
-        let finished = self.code(code)?;
-        let said = finished.err().to_lowercase();
-        ensure!(!said.contains("panicked"), "{}", finished.describe());
+        self.code(code)?.failed(words)
+    }
+
+    /// As [`Finished::refused`], whatever the exit status, where Docker's depends on which of its programs notices.
+    ///
+    /// # Errors
+    /// If something is not so.
+    pub fn failed(self, words: &[&str]) -> Result<Self> {
+        let said = self.err().to_lowercase();
+        ensure!(self.status.code().is_some_and(|code| code != 0), "{}", self.describe());
+        ensure!(!said.contains("panicked"), "{}", self.describe());
         for word in words {
-            ensure!(said.contains(&word.to_lowercase()), "expected {word:?} on stderr\n{}", finished.describe());
+            ensure!(said.contains(&word.to_lowercase()), "expected {word:?} on stderr\n{}", self.describe());
         }
-        Ok(finished)
+        Ok(self)
     }
 
     /// Standard output as text, without white space at the end.

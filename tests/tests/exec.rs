@@ -55,7 +55,7 @@ fn not_found_and_not_executable(host: &Host) -> Result<()> {
     container.exec(&[], &["nonexistent"]).output()?.refused(127, &["nonexistent", "PATH"])?;
     container.exec(&[], &["/etc/passwd"]).output()?.refused(126, &["/etc/passwd", "permission denied"])?;
     container.exec(&["-w", "/nonexistent"], &["true"]).output()?.refused(126, &["/nonexistent"])?;
-    container.exec(&["-u", "nosuchuser"], &["true"]).output()?.refused(126, &["nosuchuser"])?;
+    container.exec(&["-u", "nosuchuser"], &["true"]).output()?.failed(&["nosuchuser"])?;
     assert_eq!(container.status()?, "running");
     Ok(())
 }

@@ -20,21 +20,34 @@ const MIB: usize = 1 << 20;
 /// What the two host processes may grow by while data goes through.
 const GROWTH_KIB: u64 = 4096;
 
-/// Different at every position, the same in writer and reader.
-struct Sequence(u64);
-
-impl Sequence {
-    fn fill(&mut self, block: &mut [u8]) {
-        for word in block.chunks_exact_mut(8) {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            word.copy_from_slice(&self.0.to_le_bytes());
-        }
-    }
+/// Random bytes, with its number written into every page, so that no page is like another.
+struct Sequence {
+    block: Vec<u8>,
+    pages: u64,
 }
 
-const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+impl Sequence {
+    fn new() -> Self {
+        let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut block = Vec::with_capacity(MIB);
+        while block.len() < MIB {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            block.extend_from_slice(&state.to_le_bytes());
+        }
+        Self { block, pages: 0 }
+    }
+
+    /// The next MiB.
+    fn next(&mut self) -> &[u8] {
+        for page in self.block.chunks_exact_mut(4096) {
+            page[..8].copy_from_slice(&self.pages.to_le_bytes());
+            self.pages += 1;
+        }
+        &self.block
+    }
+}
 
 fn mebibytes() -> Result<u64> {
     match env::var("HULL_TEST_STREAM_MIB") {
@@ -50,20 +63,18 @@ fn cat(sandbox: &Sandbox) -> Result<Child> {
 }
 
 fn write(mut to: impl Write, mebibytes: u64) -> Result<()> {
-    let (mut sequence, mut block) = (Sequence(SEED), vec![0; MIB]);
+    let mut sequence = Sequence::new();
     for number in 0..mebibytes {
-        sequence.fill(&mut block);
-        to.write_all(&block).with_context(|| format!("writing MiB {number}"))?;
+        to.write_all(sequence.next()).with_context(|| format!("writing MiB {number}"))?;
     }
     Ok(())
 }
 
 fn verify(mut from: impl Read, mebibytes: u64) -> Result<()> {
-    let (mut sequence, mut expected, mut block) = (Sequence(SEED), vec![0; MIB], vec![0; MIB]);
+    let (mut sequence, mut block) = (Sequence::new(), vec![0; MIB]);
     for number in 0..mebibytes {
-        sequence.fill(&mut expected);
         from.read_exact(&mut block).with_context(|| format!("reading MiB {number}"))?;
-        ensure!(block == expected, "MiB {number} is not what was sent");
+        ensure!(block == sequence.next(), "MiB {number} is not what was sent");
     }
     ensure!(from.read(&mut block)? == 0, "more came than was sent");
     Ok(())

@@ -3,11 +3,12 @@
 use super::tables::Stage;
 use super::{Agent, End, Ending};
 use crate::clock;
-use crate::control::Received;
+use crate::control::{HostFrame, Received};
+use crate::document::Unread;
 use crate::error::{Result, errno, failure, invalid};
 use crate::namespaces::pidfd_send_signal;
 use hull_protocol::ContainerId;
-use hull_protocol::agent::{ErrorCode, HostFrame, Outcome, Request, ResizeTerminal, SignalProcess};
+use hull_protocol::agent::{ErrorCode, Outcome, Request, ResizeTerminal, SignalProcess};
 use nix::errno::Errno;
 use std::os::fd::AsFd;
 use std::time::Instant;
@@ -27,7 +28,7 @@ impl Agent {
         }
     }
 
-    fn serve(&mut self, id: u64, request: Request) -> Result<()> {
+    fn serve(&mut self, id: u64, request: Request<Unread, Unread>) -> Result<()> {
         let outcome = match request {
             // These two are answered when the process runs, or is gone again.
             Request::Start(start) => match self.start_container(id, *start)? {

@@ -6,6 +6,7 @@ use super::watch::Token;
 use crate::cgroup::{Cgroup, DeviceProgram, group_of};
 use crate::container::{self, Addition, Birth, ContainerPlan};
 use crate::disks::RootDevices;
+use crate::document::{self, Unread};
 use crate::error::{Result, errno, failure, invalid};
 use crate::namespaces::{Child, ForkError, pidfd_open};
 use crate::process::ProcessPlan;
@@ -30,13 +31,13 @@ struct Forked {
 
 impl Agent {
     /// Begins to start a container; the answer follows when its program runs. An error of the outer kind ends the agent.
-    pub(super) fn start_container(&mut self, request: u64, start: StartContainer) -> Result<Result<()>> {
+    pub(super) fn start_container(&mut self, request: u64, start: StartContainer<Unread>) -> Result<Result<()>> {
         let forked = self.fork_container(request, start);
         self.watch_forked(forked)
     }
 
     /// Begins to start one more process, in the same manner.
-    pub(super) fn start_process(&mut self, request: u64, exec: ExecProcess) -> Result<Result<()>> {
+    pub(super) fn start_process(&mut self, request: u64, exec: ExecProcess<Unread>) -> Result<Result<()>> {
         let forked = self.fork_process(request, exec);
         self.watch_forked(forked)
     }
@@ -50,12 +51,12 @@ impl Agent {
         }
     }
 
-    fn fork_container(&mut self, request: u64, start: StartContainer) -> Result<Forked, Failure> {
+    fn fork_container(&mut self, request: u64, start: StartContainer<Unread>) -> Result<Forked, Failure> {
         self.refuse_while_ending()?;
         if self.container(&start.container).is_ok() {
             return Err(failure(ErrorCode::AlreadyExists, "the container exists already in this VM").into());
         }
-        let plan = ContainerPlan::new(&start.spec, &start.user, start.init)?;
+        let plan = ContainerPlan::new(document::read(&start.spec)?, &start.user, start.init)?;
         let rules = DeviceProgram::load(&plan.device_rules)?;
         let (child_stdio, stdio) = stdio::prepare(&start.stdio, &*self.dial)?;
         let (sender, report) = report::pair()?;
@@ -88,7 +89,11 @@ impl Agent {
         Ok(Forked { request, name, child, report, stdio })
     }
 
-    fn make_resources(&mut self, start: &StartContainer, plan: &ContainerPlan) -> Result<(Cgroup, RootDevices)> {
+    fn make_resources(
+        &mut self,
+        start: &StartContainer<Unread>,
+        plan: &ContainerPlan,
+    ) -> Result<(Cgroup, RootDevices)> {
         let cgroup = self.cgroups.create(&start.container, &plan.settings)?;
         match self.disks.attach(&start.container, &start.root) {
             Ok(devices) => Ok((cgroup, devices)),
@@ -107,7 +112,7 @@ impl Agent {
         let _unused = self.disks.detach(&devices.image);
     }
 
-    fn fork_process(&self, request: u64, exec: ExecProcess) -> Result<Forked, Failure> {
+    fn fork_process(&self, request: u64, exec: ExecProcess<Unread>) -> Result<Forked, Failure> {
         self.refuse_while_ending()?;
         if exec.process.exec.is_none() {
             return Err(invalid("a further process needs a name").into());
@@ -116,7 +121,7 @@ impl Agent {
         if self.process(&exec.process).is_ok() {
             return Err(failure(ErrorCode::AlreadyExists, "the process exists already").into());
         }
-        let plan = ProcessPlan::new(&exec.spec, &exec.user)?;
+        let plan = ProcessPlan::new(document::read(&exec.spec)?, &exec.user)?;
         let (child_stdio, stdio) = stdio::prepare(&exec.stdio, &*self.dial)?;
         let (sender, report) = report::pair()?;
         let mut addition = Addition {

@@ -6,10 +6,10 @@
 
 #![expect(unsafe_code, reason = "bpf(2) has no safe wrapper")]
 
+use crate::document::{DeviceKind, DeviceRule};
 use crate::error::{Result, errno, invalid};
 use hull_protocol::agent::ErrorCode;
 use nix::errno::Errno;
-use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
@@ -70,7 +70,7 @@ impl DeviceProgram {
     ///
     /// # Errors
     /// Rules that are none, or a kernel without the controller.
-    pub fn load(rules: &[LinuxDeviceCgroup]) -> Result<Option<Self>> {
+    pub fn load(rules: &[DeviceRule]) -> Result<Option<Self>> {
         let rules = rules.iter().map(Rule::parse).collect::<Result<Vec<_>>>()?;
         match rules.last() {
             None => Ok(None),
@@ -139,12 +139,12 @@ struct Rule {
 }
 
 impl Rule {
-    fn parse(rule: &LinuxDeviceCgroup) -> Result<Self> {
-        let kind = match rule.typ().unwrap_or_default() {
-            LinuxDeviceType::A => None,
-            LinuxDeviceType::B => Some(BLOCK),
-            LinuxDeviceType::C | LinuxDeviceType::U => Some(CHARACTER),
-            LinuxDeviceType::P => return Err(invalid("a device rule cannot be about FIFOs")),
+    fn parse(rule: &DeviceRule) -> Result<Self> {
+        let kind = match rule.kind.unwrap_or(DeviceKind::A) {
+            DeviceKind::A => None,
+            DeviceKind::B => Some(BLOCK),
+            DeviceKind::C | DeviceKind::U => Some(CHARACTER),
+            DeviceKind::P => return Err(invalid("a device rule cannot be about FIFOs")),
         };
         let number = |number: Option<i64>| match number {
             // The specification writes "any" as absent, the kernel's old interface as -1.
@@ -154,13 +154,13 @@ impl Rule {
                 number.map(Some).ok_or_else(|| invalid("a device rule has an impossible number"))
             }
         };
-        let access = rule.access().as_deref().unwrap_or("rwm").chars().try_fold(0, |access, letter| match letter {
+        let access = rule.access.as_deref().unwrap_or("rwm").chars().try_fold(0, |access, letter| match letter {
             'r' => Ok(access | READ),
             'w' => Ok(access | WRITE),
             'm' => Ok(access | MAKE),
             _ => Err(invalid(format!("a device rule has an unknown access: {letter:?}"))),
         })?;
-        Ok(Self { allow: rule.allow(), kind, major: number(rule.major())?, minor: number(rule.minor())?, access })
+        Ok(Self { allow: rule.allow, kind, major: number(rule.major)?, minor: number(rule.minor)?, access })
     }
 
     fn is_about_everything(&self) -> bool {

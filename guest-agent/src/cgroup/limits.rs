@@ -1,8 +1,8 @@
 //! Limits of the runtime specification (`config-linux.md`, Control groups), which speaks of version 1, as files of
 //! version 2.
 
+use crate::document::{Cpu, Memory, Resources};
 use crate::error::{Result, invalid, unsupported};
-use oci_spec::runtime::{LinuxCpu, LinuxMemory, LinuxPids, LinuxResources};
 use std::borrow::Cow;
 
 /// One value for one file of a group.
@@ -25,28 +25,19 @@ impl Setting {
 /// The settings that a document asks for.
 ///
 /// # Errors
-/// What cannot be a limit, and limits that the agent does not know.
-pub fn settings(resources: &LinuxResources) -> Result<Vec<Setting>> {
-    let unknown = [
-        ("blockIO", resources.block_io().is_some()),
-        ("hugepageLimits", resources.hugepage_limits().as_ref().is_some_and(|limits| !limits.is_empty())),
-        ("network", resources.network().is_some()),
-        ("rdma", resources.rdma().is_some()),
-    ];
-    if let Some((name, _)) = unknown.iter().find(|(_, given)| *given) {
-        return Err(unsupported(format!("the agent does not know the limit linux.resources.{name}")));
-    }
+/// What cannot be a limit.
+pub fn settings(resources: &Resources) -> Result<Vec<Setting>> {
     let mut settings = Vec::new();
-    if let Some(cpu) = resources.cpu() {
-        cpu_settings(cpu, &mut settings)?;
+    if let Some(cpu) = &resources.cpu {
+        cpu_settings(cpu, &mut settings);
     }
-    if let Some(memory) = resources.memory() {
+    if let Some(memory) = &resources.memory {
         memory_settings(memory, &mut settings)?;
     }
-    if let Some(limit) = resources.pids().as_ref().map(LinuxPids::limit) {
-        settings.push(Setting::new("pids.max", or_max(limit)));
+    if let Some(pids) = resources.pids {
+        settings.push(Setting::new("pids.max", or_max(pids.limit)));
     }
-    for (file, value) in resources.unified().iter().flatten() {
+    for (file, value) in &resources.unified {
         if file.is_empty() || file.contains('/') || file.starts_with("cgroup.") {
             return Err(invalid(format!("{file:?} is not the name of a limit")));
         }
@@ -55,39 +46,35 @@ pub fn settings(resources: &LinuxResources) -> Result<Vec<Setting>> {
     Ok(settings)
 }
 
-fn cpu_settings(cpu: &LinuxCpu, settings: &mut Vec<Setting>) -> Result<()> {
-    if let Some(shares) = cpu.shares().filter(|shares| *shares != 0) {
+fn cpu_settings(cpu: &Cpu, settings: &mut Vec<Setting>) {
+    if let Some(shares) = cpu.shares.filter(|shares| *shares != 0) {
         settings.push(Setting::new("cpu.weight", weight(shares)));
     }
-    if cpu.quota().is_some() || cpu.period().is_some() {
-        let quota = cpu.quota().map_or_else(|| "max".to_owned(), or_max);
+    if cpu.quota.is_some() || cpu.period.is_some() {
+        let quota = cpu.quota.map_or_else(|| "max".to_owned(), or_max);
         // The kernel's own period, in microseconds.
-        let period = cpu.period().filter(|period| *period != 0).unwrap_or(100_000);
+        let period = cpu.period.filter(|period| *period != 0).unwrap_or(100_000);
         settings.push(Setting::new("cpu.max", format!("{quota} {period}")));
     }
-    if let Some(burst) = cpu.burst() {
+    if let Some(burst) = cpu.burst {
         settings.push(Setting::new("cpu.max.burst", burst));
     }
-    if let Some(idle) = cpu.idle() {
+    if let Some(idle) = cpu.idle {
         settings.push(Setting::new("cpu.idle", idle));
     }
-    for (file, set) in [("cpuset.cpus", cpu.cpus()), ("cpuset.mems", cpu.mems())] {
+    for (file, set) in [("cpuset.cpus", &cpu.cpus), ("cpuset.mems", &cpu.mems)] {
         if let Some(set) = set.as_ref().filter(|set| !set.is_empty()) {
             settings.push(Setting::new(file, set));
         }
     }
-    if cpu.realtime_runtime().is_some_and(|runtime| runtime != 0) {
-        return Err(unsupported("version 2 of control groups has no real-time limits"));
-    }
-    Ok(())
 }
 
-fn memory_settings(memory: &LinuxMemory, settings: &mut Vec<Setting>) -> Result<()> {
-    if memory.disable_oom_killer().unwrap_or(false) {
+fn memory_settings(memory: &Memory, settings: &mut Vec<Setting>) -> Result<()> {
+    if memory.disable_oom_killer {
         return Err(unsupported("version 2 of control groups cannot disable the out-of-memory killer"));
     }
-    let limit = memory.limit().filter(|limit| *limit != 0);
-    if let Some(swap) = memory.swap().filter(|swap| *swap != 0) {
+    let limit = memory.limit.filter(|limit| *limit != 0);
+    if let Some(swap) = memory.swap.filter(|swap| *swap != 0) {
         // Version 1 counts memory and swap together, version 2 swap alone.
         let alone = match limit {
             _ if swap < 0 => "max".to_owned(),
@@ -104,7 +91,7 @@ fn memory_settings(memory: &LinuxMemory, settings: &mut Vec<Setting>) -> Result<
     if let Some(limit) = limit {
         settings.push(Setting::new("memory.max", or_max(limit)));
     }
-    if let Some(reservation) = memory.reservation().filter(|reservation| *reservation != 0) {
+    if let Some(reservation) = memory.reservation.filter(|reservation| *reservation != 0) {
         settings.push(Setting::new("memory.low", or_max(reservation)));
     }
     Ok(())
@@ -145,7 +132,6 @@ mod tests {
         assert_eq!(rendered(r#"{"cpu":{"period":50000}}"#), ["cpu.max=max 50000"]);
         assert_eq!(rendered(r#"{"cpu":{"shares":1024,"cpus":"0-1","mems":""}}"#), ["cpu.weight=39", "cpuset.cpus=0-1"]);
         assert_eq!(rendered(r#"{"cpu":{"burst":5,"idle":1,"shares":0}}"#), ["cpu.max.burst=5", "cpu.idle=1"]);
-        assert!(refused(r#"{"cpu":{"realtimeRuntime":5}}"#).contains("real-time"));
     }
 
     #[test]
@@ -172,12 +158,6 @@ mod tests {
         for bad in ["../x", "", "cgroup.procs"] {
             assert!(refused(&format!(r#"{{"unified":{{"{bad}":"5"}}}}"#)).contains("name"), "{bad}");
         }
-    }
-
-    #[test]
-    fn what_is_not_known_is_refused_by_name() {
-        assert!(refused(r#"{"blockIO":{"weight":10}}"#).contains("blockIO"));
-        assert!(refused(r#"{"hugepageLimits":[{"pageSize":"2MB","limit":1}]}"#).contains("hugepageLimits"));
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! The mounts of a document (runtime specification, `config.md`, Mounts), made inside the new root: there no path and no
-//! symbolic link of the image leads out of it.
+//! symbolic link of the image leads out of it. The links of /proc would, by descriptors that the caller has open; so /proc
+//! comes after everything that follows paths of the image.
 
 use super::root::OldRoot;
+use crate::document::Mount;
 use crate::error::{Context, Result, invalid, quote};
 use crate::namespaces::{Depth, attach_mount, copy_mount};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use oci_spec::runtime::Mount;
 use std::fs::{self, OpenOptions};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -43,20 +44,16 @@ enum Effect {
 fn effect(option: &str) -> Option<Effect> {
     use Effect::{Bind, Clear, Nothing, Propagation, Set};
     Some(match option {
-        "defaults" | "rw" | "suid" | "dev" | "exec" | "async" | "atime" | "diratime" | "relatime" | "nostrictatime" => {
-            match option {
-                "defaults" => Nothing,
-                "rw" => Clear(MsFlags::MS_RDONLY),
-                "suid" => Clear(MsFlags::MS_NOSUID),
-                "dev" => Clear(MsFlags::MS_NODEV),
-                "exec" => Clear(MsFlags::MS_NOEXEC),
-                "async" => Clear(MsFlags::MS_SYNCHRONOUS),
-                "atime" => Clear(MsFlags::MS_NOATIME),
-                "diratime" => Clear(MsFlags::MS_NODIRATIME),
-                "relatime" => Set(MsFlags::MS_RELATIME),
-                _ => Clear(MsFlags::MS_STRICTATIME),
-            }
-        }
+        "defaults" => Nothing,
+        "rw" => Clear(MsFlags::MS_RDONLY),
+        "suid" => Clear(MsFlags::MS_NOSUID),
+        "dev" => Clear(MsFlags::MS_NODEV),
+        "exec" => Clear(MsFlags::MS_NOEXEC),
+        "async" => Clear(MsFlags::MS_SYNCHRONOUS),
+        "atime" => Clear(MsFlags::MS_NOATIME),
+        "diratime" => Clear(MsFlags::MS_NODIRATIME),
+        "relatime" => Set(MsFlags::MS_RELATIME),
+        "nostrictatime" => Clear(MsFlags::MS_STRICTATIME),
         "ro" => Set(MsFlags::MS_RDONLY),
         "nosuid" => Set(MsFlags::MS_NOSUID),
         "nodev" => Set(MsFlags::MS_NODEV),
@@ -86,12 +83,12 @@ fn effect(option: &str) -> Option<Effect> {
 
 impl MountPlan {
     pub(super) fn new(mount: &Mount) -> Result<Self> {
-        let destination = mount.destination().clone();
+        let destination = mount.destination.clone();
         if !destination.is_absolute() {
             return Err(invalid(format!("the mount point {destination:?} is not absolute")));
         }
         let (mut flags, mut propagation, mut data, mut bind) = (MsFlags::empty(), Vec::new(), Vec::new(), None);
-        for option in mount.options().iter().flatten() {
+        for option in &mount.options {
             match effect(option) {
                 Some(Effect::Set(flag)) => flags |= flag,
                 Some(Effect::Clear(flag)) => flags -= flag,
@@ -101,8 +98,8 @@ impl MountPlan {
                 None => data.push(option.as_str()),
             }
         }
-        let kind = mount.typ().as_deref().unwrap_or_default();
-        let source = mount.source().clone();
+        let kind = mount.kind.as_str();
+        let source = mount.source.clone();
         let source = match bind.or((kind == "bind").then_some(Depth::One)) {
             Some(depth) => {
                 let absolute = source.filter(|source| source.is_absolute());
@@ -123,6 +120,12 @@ impl MountPlan {
     /// Whether it is the container's `/dev`, which is filled before it becomes read-only.
     fn is_dev(&self) -> bool {
         self.destination == Path::new("/dev")
+    }
+
+    /// Whether it is a /proc, or something that belongs into it.
+    pub(super) fn brings_proc(&self, all: &[Self]) -> bool {
+        let is_proc = |mount: &Self| matches!(&mount.source, Source::FileSystem { kind, .. } if kind == "proc");
+        all.iter().any(|other| is_proc(other) && self.destination.starts_with(&other.destination))
     }
 
     /// Whether devices can be made on `/dev` after this mount.
@@ -229,6 +232,15 @@ mod tests {
         assert_eq!(bind.source, Source::Bind { source: "/y".into(), depth: Depth::Tree });
         let bind = plan(r#"{"destination":"/x","type":"bind","source":"/y"}"#).unwrap();
         assert_eq!(bind.source, Source::Bind { source: "/y".into(), depth: Depth::One });
+    }
+
+    #[test]
+    fn what_is_below_proc_comes_with_it() {
+        let all = ["/dev", "/proc", "/proc/x", "/process"].map(|destination| {
+            let kind = if destination == "/proc" { "proc" } else { "tmpfs" };
+            plan(&format!(r#"{{"destination":"{destination}","type":"{kind}"}}"#)).unwrap()
+        });
+        assert_eq!(all.each_ref().map(|mount| mount.brings_proc(&all)), [false, true, true, false]);
     }
 
     #[test]

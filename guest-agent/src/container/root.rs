@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, stat};
-use nix::unistd::{Gid, Uid, chdir, chown, fchdir, mkdir, pivot_root};
+use nix::unistd::{Gid, Uid, chdir, chown, chroot, fchdir, mkdir, pivot_root};
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
@@ -75,6 +75,9 @@ impl MountPoints {
     }
 
     /// Makes the mounted root the caller's `/`, with the VM's still at hand.
+    ///
+    /// By chroot(2) for now. After pivot_root(2) the VM's root would lie over the new one until it is detached, and `/..`
+    /// would lead into it: a symbolic link in the image could take our mounts there.
     pub(super) fn enter(&self, copied: Copied) -> Result<OldRoot> {
         let what = || "cannot change into the root file system".to_owned();
         if copied == Copied::IntoUserNamespace {
@@ -82,9 +85,12 @@ impl MountPoints {
             let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
             mount(Some(&self.root), &self.root, None::<&str>, flags, None::<&str>).context(what)?;
         }
-        let old = open("/", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty()).context(what)?;
-        chdir(&self.root).and_then(|()| pivot_root(".", ".")).and_then(|()| chdir("/")).context(what)?;
-        Ok(OldRoot(old))
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let old = open("/", flags, Mode::empty()).context(what)?;
+        chdir(&self.root).context(what)?;
+        let new = open(".", flags, Mode::empty()).context(what)?;
+        chroot(".").context(what)?;
+        Ok(OldRoot { old, new })
     }
 }
 
@@ -99,18 +105,31 @@ pub(super) enum Copied {
 
 /// The VM's root directory, as long as it is needed: the source of bind mounts.
 #[derive(Debug)]
-pub(super) struct OldRoot(OwnedFd);
+pub(super) struct OldRoot {
+    old: OwnedFd,
+    new: OwnedFd,
+}
 
 impl OldRoot {
-    /// Detaches it from the container's mount namespace.
+    /// Makes the new root that of the container's mount namespace, and detaches the VM's from it.
     pub(super) fn leave(self) -> Result<()> {
-        let left = fchdir(&self.0).and_then(|()| umount2(".", MntFlags::MNT_DETACH)).and_then(|()| chdir("/"));
-        left.context(|| "cannot leave the VM's root file system".to_owned())
+        self.pivot().context(|| "cannot leave the VM's root file system".to_owned())
+    }
+
+    fn pivot(&self) -> nix::Result<()> {
+        // What is put away is the caller's root, so that has to be the VM's once more.
+        fchdir(&self.old)?;
+        chroot(".")?;
+        fchdir(&self.new)?;
+        // The old root comes to lie on the new one, from where it is taken away at once.
+        pivot_root(".", ".")?;
+        umount2(".", MntFlags::MNT_DETACH)?;
+        chdir("/")
     }
 }
 
 impl AsFd for OldRoot {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.old.as_fd()
     }
 }

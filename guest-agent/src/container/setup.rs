@@ -97,6 +97,9 @@ impl Birth<'_> {
         if let Some(console) = console {
             console.adopt()?;
         }
+        // Nothing of the VM may be within reach of what the image names from here on.
+        let kept = [self.report.as_fd().as_raw_fd()];
+        descriptors::close_all_but(&kept).context(|| "cannot close the VM's descriptors".to_owned())?;
         plan.process.become_it(if plan.init { Role::FirstBelowInit } else { Role::First })
     }
 
@@ -119,18 +122,22 @@ impl Birth<'_> {
         }
         // Modes are meant as they stand.
         umask(Mode::empty());
-        plan.mounts.iter().try_for_each(|mount| mount.make(old_root))?;
+        let (proc, others): (Vec<_>, Vec<_>) = plan.mounts.iter().partition(|mount| mount.brings_proc(&plan.mounts));
+        others.iter().try_for_each(|mount| mount.make(old_root))?;
         if !plan.mounts.iter().any(mounts::MountPlan::brings_foreign_dev) {
             let making = if copied == Copied::No { Making::Nodes } else { Making::Mounts(old_root) };
             devices::make_all(&plan.devices, making)?;
         }
         let console = self.make_console()?;
+        if plan.root_is_read_only {
+            plan.process.make_working_directory()?;
+        }
+        proc.iter().try_for_each(|mount| mount.make(old_root))?;
         self.configure_namespaces()?;
         plan.mounts.iter().try_for_each(mounts::MountPlan::finish)?;
         paths::make_read_only(&plan.read_only_paths)?;
         paths::mask(&plan.masked_paths, old_root)?;
         if plan.root_is_read_only {
-            plan.process.make_working_directory()?;
             paths::make_root_read_only()?;
         }
         Ok(console)

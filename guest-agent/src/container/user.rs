@@ -12,13 +12,13 @@
 //!                      x                              │ a copy of the helper's mount namespace, and on
 //! ```
 
+use crate::document::{IdMapping, Linux};
 use crate::error::{Context, Result, internal, invalid};
 use crate::namespaces::{Child, Forked, Parent, fork};
 use crate::report::Sender;
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, pipe2, read, setresgid, setresuid, setsid, write};
-use oci_spec::runtime::{Linux, LinuxIdMapping};
 use std::fmt::Write;
 use std::fs;
 use std::os::fd::OwnedFd;
@@ -35,7 +35,7 @@ pub struct IdMappings {
 
 impl IdMappings {
     pub(super) fn new(linux: &Linux) -> Result<Self> {
-        Ok(Self { users: lines(linux.uid_mappings().as_deref())?, groups: lines(linux.gid_mappings().as_deref())? })
+        Ok(Self { users: lines(&linux.uid_mappings)?, groups: lines(&linux.gid_mappings)? })
     }
 
     #[cfg(test)]
@@ -49,17 +49,15 @@ impl IdMappings {
     }
 }
 
-fn lines(mappings: Option<&[LinuxIdMapping]>) -> Result<String> {
-    let mappings = mappings.unwrap_or_default();
+fn lines(mappings: &[IdMapping]) -> Result<String> {
     if mappings.is_empty() || mappings.len() > MOST_LINES {
         return Err(invalid(format!(
             "a user namespace needs a mapping of 1 to {MOST_LINES} lines for users and groups"
         )));
     }
     let mut lines = String::new();
-    for mapping in mappings {
-        let (inside, outside, size) = (mapping.container_id(), mapping.host_id(), mapping.size());
-        writeln!(lines, "{inside} {outside} {size}").map_err(|error| internal(error.to_string()))?;
+    for IdMapping { container_id, host_id, size } in mappings {
+        writeln!(lines, "{container_id} {host_id} {size}").map_err(|error| internal(error.to_string()))?;
     }
     Ok(lines)
 }

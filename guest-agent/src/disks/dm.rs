@@ -56,7 +56,7 @@ struct Request {
 
 /// Sizes that the kernel wants to know, as `structures_have_the_kernels_layout` checks them.
 const HEADER_SIZE: u32 = 312;
-const TARGET_SIZE: u32 = 40 + PARAMETERS as u32;
+const TARGET_SIZE: u32 = 40 + 64;
 
 /// The oldest interface that has all this.
 const VERSION: [u32; 3] = [4, 0, 0];

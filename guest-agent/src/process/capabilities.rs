@@ -2,12 +2,57 @@
 
 #![expect(unsafe_code, reason = "capset(2) and these commands of prctl(2) have no safe wrapper")]
 
-use crate::error::{Context, Result};
+use crate::document::Capabilities;
+use crate::error::{Context, Result, invalid, quote};
 use nix::errno::Errno;
-use oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities};
 
 /// `_LINUX_CAPABILITY_VERSION_3` (`linux/capability.h`).
 const VERSION: u32 = 0x2008_0522;
+
+/// The names, each at the place of its number (`linux/capability.h`).
+const NAMES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
 
 /// The sets of a process; the default is none at all.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,14 +66,17 @@ pub struct CapabilitySets {
 
 impl CapabilitySets {
     /// The sets that a document asks for.
-    pub fn new(sets: &LinuxCapabilities) -> Self {
-        Self {
-            bounding: mask(sets.bounding()),
-            effective: mask(sets.effective()),
-            permitted: mask(sets.permitted()),
-            inheritable: mask(sets.inheritable()),
-            ambient: mask(sets.ambient()),
-        }
+    ///
+    /// # Errors
+    /// A name that is none.
+    pub fn new(sets: &Capabilities) -> Result<Self> {
+        Ok(Self {
+            bounding: mask(&sets.bounding)?,
+            effective: mask(&sets.effective)?,
+            permitted: mask(&sets.permitted)?,
+            inheritable: mask(&sets.inheritable)?,
+            ambient: mask(&sets.ambient)?,
+        })
     }
 
     /// The sets as `execve` will leave them for this user. One that is not root loses what is not ambient; it must not
@@ -93,55 +141,14 @@ fn command(command: libc::c_int, first: libc::c_ulong, second: libc::c_ulong) ->
     Errno::result(done).map(drop)
 }
 
-fn mask(capabilities: &Option<Capabilities>) -> u64 {
-    capabilities.iter().flatten().fold(0, |mask, capability| mask | 1 << number(*capability))
-}
-
-/// The kernel's numbers (`linux/capability.h`).
-fn number(capability: Capability) -> u32 {
-    match capability {
-        Capability::Chown => 0,
-        Capability::DacOverride => 1,
-        Capability::DacReadSearch => 2,
-        Capability::Fowner => 3,
-        Capability::Fsetid => 4,
-        Capability::Kill => 5,
-        Capability::Setgid => 6,
-        Capability::Setuid => 7,
-        Capability::Setpcap => 8,
-        Capability::LinuxImmutable => 9,
-        Capability::NetBindService => 10,
-        Capability::NetBroadcast => 11,
-        Capability::NetAdmin => 12,
-        Capability::NetRaw => 13,
-        Capability::IpcLock => 14,
-        Capability::IpcOwner => 15,
-        Capability::SysModule => 16,
-        Capability::SysRawio => 17,
-        Capability::SysChroot => 18,
-        Capability::SysPtrace => 19,
-        Capability::SysPacct => 20,
-        Capability::SysAdmin => 21,
-        Capability::SysBoot => 22,
-        Capability::SysNice => 23,
-        Capability::SysResource => 24,
-        Capability::SysTime => 25,
-        Capability::SysTtyConfig => 26,
-        Capability::Mknod => 27,
-        Capability::Lease => 28,
-        Capability::AuditWrite => 29,
-        Capability::AuditControl => 30,
-        Capability::Setfcap => 31,
-        Capability::MacOverride => 32,
-        Capability::MacAdmin => 33,
-        Capability::Syslog => 34,
-        Capability::WakeAlarm => 35,
-        Capability::BlockSuspend => 36,
-        Capability::AuditRead => 37,
-        Capability::Perfmon => 38,
-        Capability::Bpf => 39,
-        Capability::CheckpointRestore => 40,
-    }
+fn mask(names: &[String]) -> Result<u64> {
+    names.iter().try_fold(0, |mask, name| {
+        let bare = name.strip_prefix("CAP_").unwrap_or(name);
+        let number = NAMES.iter().position(|one| *one == bare);
+        number
+            .map(|number| mask | 1 << number)
+            .ok_or_else(|| invalid(format!("there is no capability {}", quote(name))))
+    })
 }
 
 #[cfg(test)]
@@ -150,11 +157,11 @@ mod tests {
 
     #[test]
     fn names_become_the_kernels_bits() {
-        let sets: LinuxCapabilities = serde_json::from_str(
+        let sets = serde_json::from_str(
             r#"{"bounding":["CAP_CHOWN","CAP_KILL"],"effective":["CAP_CHECKPOINT_RESTORE"],"permitted":["CAP_MKNOD"]}"#,
         )
         .unwrap();
-        let sets = CapabilitySets::new(&sets);
+        let sets = CapabilitySets::new(&sets).unwrap();
         let expected =
             CapabilitySets { bounding: 0x21, effective: 1 << 40, permitted: 1 << 27, inheritable: 0, ambient: 0 };
         assert_eq!(sets, expected);

@@ -1,8 +1,8 @@
 //! Resource limits (getrlimit(2)).
 
-use crate::error::{Context, Result, invalid};
+use crate::document::Rlimit;
+use crate::error::{Context, Result, invalid, quote};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use oci_spec::runtime::{PosixRlimit, PosixRlimitType};
 
 /// One limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,13 +16,14 @@ impl Limit {
     /// Checks a limit of the runtime specification.
     ///
     /// # Errors
-    /// A soft limit above the hard one.
-    pub fn new(limit: &PosixRlimit) -> Result<Self> {
-        let (soft, hard) = (limit.soft(), limit.hard());
+    /// A soft limit above the hard one, or an unknown name.
+    pub fn new(limit: &Rlimit) -> Result<Self> {
+        let Rlimit { kind, soft, hard } = limit;
         if soft > hard {
-            return Err(invalid(format!("the soft limit {soft} of {} is above the hard one, {hard}", limit.typ())));
+            return Err(invalid(format!("the soft limit {soft} of {} is above the hard one, {hard}", quote(kind))));
         }
-        Ok(Self { resource: resource(limit.typ()), soft, hard })
+        let resource = resource(kind).ok_or_else(|| invalid(format!("there is no limit {}", quote(kind))))?;
+        Ok(Self { resource, soft: *soft, hard: *hard })
     }
 
     /// Puts it into force for the caller.
@@ -46,25 +47,26 @@ pub fn raise_hard_limits(limits: &[Limit]) -> Result<()> {
     })
 }
 
-fn resource(name: PosixRlimitType) -> Resource {
-    match name {
-        PosixRlimitType::RlimitCpu => Resource::RLIMIT_CPU,
-        PosixRlimitType::RlimitFsize => Resource::RLIMIT_FSIZE,
-        PosixRlimitType::RlimitData => Resource::RLIMIT_DATA,
-        PosixRlimitType::RlimitStack => Resource::RLIMIT_STACK,
-        PosixRlimitType::RlimitCore => Resource::RLIMIT_CORE,
-        PosixRlimitType::RlimitRss => Resource::RLIMIT_RSS,
-        PosixRlimitType::RlimitNproc => Resource::RLIMIT_NPROC,
-        PosixRlimitType::RlimitNofile => Resource::RLIMIT_NOFILE,
-        PosixRlimitType::RlimitMemlock => Resource::RLIMIT_MEMLOCK,
-        PosixRlimitType::RlimitAs => Resource::RLIMIT_AS,
-        PosixRlimitType::RlimitLocks => Resource::RLIMIT_LOCKS,
-        PosixRlimitType::RlimitSigpending => Resource::RLIMIT_SIGPENDING,
-        PosixRlimitType::RlimitMsgqueue => Resource::RLIMIT_MSGQUEUE,
-        PosixRlimitType::RlimitNice => Resource::RLIMIT_NICE,
-        PosixRlimitType::RlimitRtprio => Resource::RLIMIT_RTPRIO,
-        PosixRlimitType::RlimitRttime => Resource::RLIMIT_RTTIME,
-    }
+fn resource(name: &str) -> Option<Resource> {
+    Some(match name {
+        "RLIMIT_CPU" => Resource::RLIMIT_CPU,
+        "RLIMIT_FSIZE" => Resource::RLIMIT_FSIZE,
+        "RLIMIT_DATA" => Resource::RLIMIT_DATA,
+        "RLIMIT_STACK" => Resource::RLIMIT_STACK,
+        "RLIMIT_CORE" => Resource::RLIMIT_CORE,
+        "RLIMIT_RSS" => Resource::RLIMIT_RSS,
+        "RLIMIT_NPROC" => Resource::RLIMIT_NPROC,
+        "RLIMIT_NOFILE" => Resource::RLIMIT_NOFILE,
+        "RLIMIT_MEMLOCK" => Resource::RLIMIT_MEMLOCK,
+        "RLIMIT_AS" => Resource::RLIMIT_AS,
+        "RLIMIT_LOCKS" => Resource::RLIMIT_LOCKS,
+        "RLIMIT_SIGPENDING" => Resource::RLIMIT_SIGPENDING,
+        "RLIMIT_MSGQUEUE" => Resource::RLIMIT_MSGQUEUE,
+        "RLIMIT_NICE" => Resource::RLIMIT_NICE,
+        "RLIMIT_RTPRIO" => Resource::RLIMIT_RTPRIO,
+        "RLIMIT_RTTIME" => Resource::RLIMIT_RTTIME,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -81,5 +83,6 @@ mod tests {
         assert_eq!(files, Limit { resource: Resource::RLIMIT_NOFILE, soft: 1024, hard: 4096 });
         assert!(limit(r#"{"type":"RLIMIT_CORE","soft":18446744073709551615,"hard":18446744073709551615}"#).is_ok());
         assert!(limit(r#"{"type":"RLIMIT_CORE","soft":2,"hard":1}"#).unwrap_err().message.contains("above"));
+        assert!(limit(r#"{"type":"RLIMIT_FUN","soft":1,"hard":1}"#).unwrap_err().message.contains("RLIMIT_FUN"));
     }
 }

@@ -3,7 +3,7 @@ use super::*;
 const PROCESS: &str = r#"{"user":{"uid":0,"gid":0,"additionalGids":[7]},"args":["sh","-c","true"],"env":["PATH=/bin","PATHX=1","HOME="],"cwd":"/"}"#;
 
 fn plan(json: &str) -> Result<ProcessPlan> {
-    ProcessPlan::new(&serde_json::from_str(json).unwrap(), "")
+    ProcessPlan::new(serde_json::from_str(json).unwrap(), "")
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn nonsense_is_refused_before_anything_is_started() {
         (r#""cwd":"/""#, r#""cwd":"tmp""#, "not absolute"),
         ("true", r"tr\u0000ue", "zero byte"),
         ("PATHX=1", r"PATHX=\u0000", "zero byte"),
-        (r#""cwd":"/""#, r#""cwd":"/","apparmorProfile":"x""#, "apparmorProfile"),
+        (r#""cwd":"/""#, r#""cwd":"/","capabilities":{"bounding":["CAP_X"]}"#, "CAP_X"),
         (r#""cwd":"/""#, r#""cwd":"/","rlimits":[{"type":"RLIMIT_CPU","soft":2,"hard":1}]"#, "above"),
     ] {
         let error = plan(&PROCESS.replace(from, to)).unwrap_err();

@@ -54,9 +54,24 @@ impl Assets {
 
     /// Removes what was made for the tests.
     pub(crate) fn clean_up(&self) {
+        for group in fs::read_dir(&self.cgroups).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            // Those of containers that a test left to the end of their VM.
+            let _file = fs::remove_dir(group);
+        }
         let _in_use = fs::remove_dir(&self.cgroups);
         if std::env::var_os("HULL_AGENT_TEST_ASSETS").is_none() {
+            self.detach_loops();
             let _in_use = fs::remove_dir_all(&self.directory);
+        }
+    }
+
+    /// The devices of containers that a test left to the end of their VM.
+    fn detach_loops(&self) {
+        let listed = Command::new("losetup").args(["--list", "--noheadings", "--output", "NAME,BACK-FILE"]).output();
+        let listed = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let fields = listed.lines().filter_map(|line| line.split_once(char::is_whitespace));
+        for (name, _) in fields.filter(|(_, file)| Path::new(file.trim()).starts_with(&self.directory)) {
+            let _gone = Command::new("losetup").arg("--detach").arg(name).status();
         }
     }
 

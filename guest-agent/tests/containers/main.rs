@@ -4,6 +4,8 @@
 //! As root on any Linux with overlayfs, EROFS and loop devices, or (see `assets`) inside a hull guest, where the disks
 //! are the real windows. What a machine lacks is printed, and its tests are skipped.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 #[cfg(target_os = "linux")]
 mod agent_process;
 #[cfg(target_os = "linux")]

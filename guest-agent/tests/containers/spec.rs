@@ -3,7 +3,7 @@
 use hull_protocol::agent::ContainerRef;
 use hull_protocol::{ContainerId, ExecId};
 use nix::sys::resource::{Resource, getrlimit};
-use oci_spec::runtime::{LinuxDeviceCgroup, Process, Spec};
+use oci_spec::runtime::{Process, Spec};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -96,7 +96,7 @@ impl Document {
     }
 }
 
-pub(crate) fn device_rules() -> Vec<LinuxDeviceCgroup> {
+pub(crate) fn device_rules() -> Vec<hull_agent::document::DeviceRule> {
     serde_json::from_value(device_rules_json()).unwrap()
 }
 

@@ -27,6 +27,7 @@ impl Role {
     /// Plays it to the end.
     pub fn run(self, words: &[OsString]) -> ExitCode {
         match self {
+            Self::Vmm if words.get(1).is_some_and(|word| word == "--try-jail") => hull_vm::try_jail(),
             Self::Vmm => hull_vm::vmm(),
             Self::Shim => match shim_arguments(words) {
                 Some((root, vm)) => hull_vm::shim(root.as_ref(), &vm),

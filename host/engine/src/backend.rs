@@ -1,5 +1,7 @@
 //! Which backend runs a VM.
 
+mod verdict;
+
 use crate::engine::Engine;
 use crate::error::EngineError;
 use hull_machine::backend::{Capabilities, MachineBackend, Unavailable};
@@ -51,7 +53,7 @@ impl Engine {
     pub fn backends() -> Vec<BackendReport> {
         let mut chosen = false;
         let report = |backend: &&'static dyn MachineBackend| {
-            let report = match backend.probe() {
+            let report = match verdict::probe_anew(*backend) {
                 Ok(Capabilities { detail, software }) => BackendReport {
                     name: backend.name(),
                     available: true,
@@ -81,7 +83,7 @@ fn named(name: &str) -> Result<Chosen, EngineError> {
         let known: Vec<_> = hull_machine::backends().iter().map(|backend| backend.name()).collect();
         return Err(EngineError::Invalid(format!("unknown backend {name:?}: there are {AUTO}, {}", known.join(", "))));
     };
-    match backend.probe() {
+    match verdict::probe(*backend) {
         Ok(capabilities) => Ok(Chosen { name: backend.name(), software: capabilities.software }),
         Err(why) => Err(EngineError::Backend(format!("backend {name} cannot be used: {why}"))),
     }
@@ -90,7 +92,7 @@ fn named(name: &str) -> Result<Chosen, EngineError> {
 fn automatic() -> Result<Chosen, EngineError> {
     let mut reasons = Vec::new();
     for backend in hull_machine::backends() {
-        match backend.probe() {
+        match verdict::probe(*backend) {
             Ok(capabilities) => return Ok(Chosen { name: backend.name(), software: capabilities.software }),
             Err(why) => reasons.push(format!("{}: {why}", backend.name())),
         }

@@ -6,7 +6,7 @@ use crate::assets::{Assets, BootFiles};
 use crate::backend::BackendReport;
 use crate::engine::Engine;
 use hull_state::StateRoot;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::env::consts;
 use std::path::Path;
 
@@ -68,6 +68,9 @@ impl Doctor {
 
 fn checks() -> Vec<Check> {
     let mut checks = vec![Check::new("data root", data_root()), Check::new("runtime directory", runtime_directory())];
+    if cfg!(target_os = "linux") {
+        checks.push(Check::new("jail", jail()));
+    }
     match Assets::find() {
         Err(error) => checks.push(Check::new("assets", Err(error.to_string()))),
         Ok(assets) => {
@@ -78,6 +81,29 @@ fn checks() -> Vec<Check> {
         }
     }
     checks
+}
+
+/// Has a child confine itself as the process that serves a VM's devices does, and try what is forbidden then.
+fn jail() -> Result<String, String> {
+    let program = hull_platform::process::current_exe().map_err(|error| line(&error))?;
+    let output =
+        std::process::Command::new(program).args(["vmm", "--try-jail"]).output().map_err(|error| line(&error))?;
+    let Ok(trial) = serde_json::from_slice::<Trial>(&output.stdout) else {
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(why.lines().next().unwrap_or("the trial of the jail failed").to_owned());
+    };
+    match trial.allowed.as_slice() {
+        [] => Ok(format!("{} ({} attempts refused)", trial.layers.join(", "), trial.refused.len())),
+        allowed => Err(format!("does not keep it from: {}", allowed.join(", "))),
+    }
+}
+
+/// What `hull vmm --try-jail` prints.
+#[derive(Deserialize)]
+struct Trial {
+    layers: Vec<String>,
+    refused: Vec<String>,
+    allowed: Vec<String>,
 }
 
 fn data_root() -> Result<String, String> {

@@ -49,14 +49,9 @@ pub enum SpecError {
     /// A capability does not exist.
     #[error(transparent)]
     Capability(#[from] CapabilityError),
-    /// A limit is out of range.
-    #[error("invalid {what}: {value}")]
-    Limit {
-        /// Which limit.
-        what: &'static str,
-        /// Its value.
-        value: String,
-    },
+    /// A limit is unknown or out of range; the line says which values it can have.
+    #[error("{0}")]
+    Limit(String),
     /// The document's own rules are broken.
     #[error("cannot build the runtime document")]
     Build(#[from] OciSpecError),

@@ -57,6 +57,8 @@ pub struct VmInspect {
     pub containers: Vec<String>,
     /// Its processes on the host.
     pub processes: Vec<VmProcess>,
+    /// The layers of the jail around the process that serves its devices.
+    pub jail: Vec<String>,
     /// What the guest's kernel prints.
     pub console_path: String,
     /// What the shim has to say.
@@ -126,6 +128,7 @@ impl Engine {
             idle_timeout_seconds: record.idle_timeout_seconds,
             containers: self.names_in(vm)?,
             processes: processes.map(|process| VmProcess { role: process.role.clone(), pid: process.pid }).collect(),
+            jail: status.iter().flat_map(|status| &status.jail).cloned().collect(),
             kernel_release: status.and_then(|status| status.kernel),
             console_path: vm.console_path().display().to_string(),
             log_path: vm.shim_log_path().display().to_string(),

@@ -12,6 +12,7 @@
 
 mod boot;
 mod bus;
+mod devices;
 pub mod kvm;
 mod layout;
 mod memory;
@@ -55,6 +56,8 @@ where
     }
     let bytes = u64::from(plan.memory_mib) << 20;
     let memory = memory::allocate(bytes)?;
+    let mut devices = devices;
+    devices.extend(devices::own(&memory, &files.console)?);
     let command_line = boot::command_line(devices.len(), &plan.extra_cmdline);
     let entry = boot::load(&memory, plan.vcpus, &mut files, &command_line)?;
     let config = VmConfig {

@@ -15,9 +15,11 @@ use crate::backend::{
 };
 use crate::plan::MachinePlan;
 use hull_platform::handle::Handle;
+use hull_platform::jail::{self, Role};
 use hull_platform::process::{Spawn, Stdio};
 use hull_platform::socket::LocalStream;
-use hull_virtio::transport::vhost_user::{ServeError, serve};
+use hull_virtio::VirtioDevice;
+use hull_virtio::transport::vhost_user::serve;
 use std::io;
 use std::net::Shutdown;
 use std::path::PathBuf;
@@ -95,7 +97,7 @@ fn find_program() -> Result<PathBuf, Unavailable> {
 /// The devices of a machine whose CPU is in another process.
 #[derive(Default)]
 struct Served {
-    threads: Vec<JoinHandle<Result<(), ServeError>>>,
+    threads: Vec<JoinHandle<Result<(), String>>>,
     streams: Vec<LocalStream>,
 }
 
@@ -104,10 +106,16 @@ impl Served {
         let NamedDevice { name, device } = device;
         let to_stop = stream.try_clone()?;
         let thread = Builder::new().name(format!("{name}-front")).stack_size(STACK);
-        self.threads.push(thread.spawn(move || serve(Handle::from(stream), name, device))?);
+        self.threads.push(thread.spawn(move || serve_confined(stream, name, device))?);
         self.streams.push(to_stop);
         Ok(())
     }
+}
+
+/// Serves one device until QEMU closes its connection; an error is one line.
+fn serve_confined(stream: LocalStream, name: &str, device: Box<dyn VirtioDevice>) -> Result<(), String> {
+    jail::narrow(Role::Front).map_err(|error| format!("{error}: {}", error.source))?;
+    serve(Handle::from(stream), name, device).map_err(|error| format!("{error}: {}", error.source))
 }
 
 impl Machine for Served {
@@ -118,7 +126,7 @@ impl Machine for Served {
             match thread.join() {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    failure.get_or_insert(format!("{error}: {}", error.source));
+                    failure.get_or_insert(error);
                 }
                 Err(_) => {
                     failure.get_or_insert("a device's thread panicked".to_owned());

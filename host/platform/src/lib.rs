@@ -9,6 +9,7 @@ pub mod dirs;
 pub mod event;
 pub mod file;
 pub mod handle;
+pub mod jail;
 pub mod lock;
 pub mod memory;
 pub mod process;

@@ -7,8 +7,12 @@
 
 mod buffers;
 mod chain;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "fuzz targets need less of it than tests"))]
+#[expect(clippy::unwrap_used, reason = "nothing but tests and fuzz targets comes here")]
 pub(crate) mod driver;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 #[cfg(test)]
 mod tests;
 
@@ -199,7 +203,7 @@ impl Queue {
 
 /// The request logic of one queue: no threads, no waiting, so that tests and fuzzers drive it directly.
 pub trait QueueHandler: Send + 'static {
-    /// Serves one request, or a part of it; false if none is available.
+    /// Serves one request; false if none is available, or if it cannot be finished before [`QueueHandler::pause`] says so.
     ///
     /// # Errors
     /// [`QueueError`]; the queue is then of no further use.
@@ -277,22 +281,19 @@ impl ActiveQueue {
             let mut count = 0;
             loop {
                 queue.disable_kicks()?;
-                loop {
-                    if let Some(until) = handler.pause() {
-                        return Ok(Served::Paused(until));
-                    }
-                    if count == BATCH {
-                        return Ok(Served::Some);
-                    }
-                    if !handler.serve_one(queue)? {
-                        break;
-                    }
+                while handler.pause().is_none() && handler.serve_one(queue)? {
                     count += 1;
                     // At once rather than after a batch, so that no request waits for a slower one behind it; the
                     // driver suppresses what it has no use for.
                     if queue.wants_interrupt()? {
                         interrupt.used();
                     }
+                    if count == BATCH {
+                        return Ok(Served::Some);
+                    }
+                }
+                if let Some(until) = handler.pause() {
+                    return Ok(Served::Paused(until));
                 }
                 if !queue.enable_kicks()? {
                     return Ok(Served::All);

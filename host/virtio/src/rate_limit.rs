@@ -1,20 +1,18 @@
 //! A limit on how much passes in a time: a token bucket, kept as the one instant at which it will be full again.
 //!
-//! The caller asks whether anything may pass, lets it pass whole, and charges for it afterwards, which may leave the bucket
-//! in debt: so no single thing is ever too large, and over time the rate holds.
+//! The caller asks whether anything may pass, which is so while there is as much as one unit in the bucket, lets it pass
+//! whole, and charges for it afterwards, which may leave the bucket in debt: so no single thing is ever too large, and over
+//! time the rate holds.
 //!
 //! ```text
-//!   now            full_at - burst/rate      full_at
-//!    │ ◀── in debt: pause ──▶ │ ◀── credit ──▶ │ full
+//!   now     full_at - (burst - 1) / rate      full_at
+//!    │ ◀────── pause ──────▶ │ ◀── credit ──▶ │ full
 //! ```
 //!
 //! The clock is the caller's, so that tests need not wait.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
-
-/// The smallest step of the clock.
-const TICK: Duration = Duration::from_nanos(1);
 
 /// So much a second on average, and so much at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +30,8 @@ impl RateLimit {
 
     /// Until when nothing may pass; `None` if something may now.
     pub fn pause(&self, now: Instant) -> Option<Instant> {
-        let out_of_debt = self.full_at?.checked_sub(self.time_for(self.burst.get()))?;
-        (now <= out_of_debt).then(|| later(out_of_debt, TICK))
+        let until = self.full_at?.checked_sub(self.time_for(self.burst.get() - 1))?;
+        (now < until).then_some(until)
     }
 
     /// Takes `amount` out for what has passed.
@@ -93,7 +91,7 @@ mod tests {
         let start = Instant::now();
         let mut limit = limit(10, 5);
         assert_eq!(passed(&mut limit, 1, start, Duration::ZERO), 5);
-        assert_eq!(passed(&mut limit, 1, start + Duration::from_millis(250), Duration::ZERO), 3);
+        assert_eq!(passed(&mut limit, 1, start + Duration::from_millis(250), Duration::ZERO), 2);
         assert_eq!(passed(&mut limit, 1, start + Duration::from_secs(3600), Duration::ZERO), 5);
     }
 
@@ -103,7 +101,7 @@ mod tests {
         let mut limit = limit(1000, 10);
         assert_eq!(limit.pause(start), None);
         limit.charge(5000, start);
-        assert_eq!(limit.pause(start), Some(start + Duration::from_millis(4990) + TICK));
+        assert_eq!(limit.pause(start), Some(start + Duration::from_millis(4991)));
         assert_eq!(limit.pause(start + Duration::from_millis(4991)), None);
     }
 

@@ -3,6 +3,7 @@
 
 use crate::queue::{ActiveQueue, QueueHandler, warn_failed};
 use hull_platform::event::Event;
+use hull_platform::jail::{self, Role};
 use hull_platform::wait::{Interest, Ready, WaitSet};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -57,7 +58,11 @@ impl<S: Service> Worker<S> {
         let spawned = thread::Builder::new().name(name).spawn(move || {
             let mut service = take(&theirs).expect("only this thread takes the service once it runs");
             drop(theirs);
-            run(&mut service, &waits);
+            match jail::narrow(Role::Device) {
+                Ok(()) => run(&mut service, &waits),
+                // A device that cannot be confined is not served: its driver waits, the VM can be stopped.
+                Err(error) => log::error!("{error}: {}", error.source),
+            }
             service
         });
         match spawned {

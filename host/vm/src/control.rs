@@ -68,6 +68,8 @@ pub enum Order {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Report {
+    /// The vmm has confined itself; the first frame, with the layers that hold it.
+    Confined(Vec<String>),
     /// What came of the oldest order without an answer; an error is one line.
     Answer(Result<(), String>),
     /// The machine has ended; the last frame.

@@ -55,7 +55,7 @@ mod text;
 mod vmm;
 
 #[cfg(unix)]
-pub use {shim::shim, vmm::vmm};
+pub use {shim::shim, vmm::try_jail, vmm::vmm};
 
 #[cfg(not(unix))]
 mod absent {
@@ -71,6 +71,12 @@ mod absent {
         ExitCode::FAILURE
     }
 
+    /// Tries the jail of a vmm; not on this host yet.
+    pub fn try_jail() -> ExitCode {
+        eprintln!("hull has no jail on this host yet");
+        ExitCode::FAILURE
+    }
+
     /// Runs the devices of a VM; not on this host yet.
     pub fn vmm() -> ExitCode {
         eprintln!("hull cannot run VMs on this host yet");
@@ -79,4 +85,4 @@ mod absent {
 }
 
 #[cfg(not(unix))]
-pub use absent::{shim, vmm};
+pub use absent::{shim, try_jail, vmm};

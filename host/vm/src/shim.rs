@@ -139,15 +139,22 @@ impl agent::Listener for AgentNews {
 }
 
 /// Passes on what the vmm tells by itself.
-struct VmmNews(Sender<Fact>);
+struct VmmNews {
+    life: Arc<Life>,
+    facts: Sender<Fact>,
+}
 
 impl vmm_link::Listener for VmmNews {
+    fn confined(&self, layers: Vec<String>) {
+        self.life.confined(layers);
+    }
+
     fn machine_ended(&self, end: MachineEnd) {
-        let _ = self.0.send(Fact::Machine(end));
+        let _ = self.facts.send(Fact::Machine(end));
     }
 
     fn lost(&self) {
-        let _ = self.0.send(Fact::VmmSilent);
+        let _ = self.facts.send(Fact::VmmSilent);
     }
 }
 

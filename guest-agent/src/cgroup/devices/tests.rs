@@ -11,7 +11,7 @@ fn run(program: &[Instruction], kind: i32, access: i32, major: i64, minor: i64) 
         let mut jump = |taken: bool| at += if taken { usize::try_from(offset).unwrap() } else { 0 };
         match operation {
             LOAD_WORD => {
-                registers[to] = [i64::from(access << 16 | kind), major, minor][usize::try_from(offset / 4).unwrap()]
+                registers[to] = [i64::from(access << 16 | kind), major, minor][usize::try_from(offset / 4).unwrap()];
             }
             MOVE => registers[to] = registers[from],
             MOVE_VALUE => registers[to] = immediate.into(),
@@ -25,7 +25,7 @@ fn run(program: &[Instruction], kind: i32, access: i32, major: i64, minor: i64) 
     }
 }
 
-fn rules(json: &str) -> Vec<LinuxDeviceCgroup> {
+fn rules(json: &str) -> Vec<DeviceRule> {
     serde_json::from_str(json).unwrap()
 }
 

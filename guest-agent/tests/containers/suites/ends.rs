@@ -6,7 +6,7 @@ use crate::assets::Assets;
 use crate::host::{Vm, end_input, read_all, read_until};
 use crate::runner::Test;
 use crate::spec::{Document, exec, new_container, reference};
-use hull_protocol::agent::{ErrorCode, Event, Outcome, ProcessRef, Request};
+use hull_protocol::agent::{ErrorCode, Event, HostFrame, Outcome, ProcessRef, Request};
 use hull_protocol::frame;
 use std::fs;
 use std::io::{Read, Write};
@@ -132,15 +132,12 @@ fn end_of_vm(assets: &Assets) {
     let first = vm.start(&one, Document::new(&["sh", "-c", "echo x > /x; trap '' TERM; sleep 1000"]));
     let _second = vm.start(&two, Document::new(&["sleep", "1000"]));
     let further = vm.exec(&one.container, exec(&["sleep", "1000"]), "");
-    let asked = vm.ask(Request::End);
-    let late = vm.options();
-    let refused = vm.ask(Vm::request_start(
-        &late,
-        Document::new(&["true"]),
-        hull_protocol::agent::Stdio::Pipes { stdin: None, stdout: None, stderr: None },
-    ));
-    assert_eq!(vm.answer(refused).unwrap_err().code, ErrorCode::Invalid);
-    assert_eq!(vm.answer(asked), Ok(Outcome::Done));
+    // Both in one piece, so that the second is read before the first is done.
+    let mut wire = encode(100, Request::End);
+    wire.extend(encode(101, Request::End));
+    vm.control.write_all(&wire).unwrap();
+    assert_eq!(vm.answer(101).unwrap_err().code, ErrorCode::Invalid);
+    assert_eq!(vm.answer(100), Ok(Outcome::Done));
     let mut ended = Vec::new();
     for _ in 0..3 {
         match vm.next_event() {
@@ -185,11 +182,15 @@ fn broken_frame(assets: &Assets) {
         assert!(!status.success(), "{bytes:?}");
     }
     let mut vm = Vm::boot(assets);
-    let whole = frame::encode(&hull_protocol::agent::HostFrame { id: 1, request: Request::End }).unwrap();
+    let whole = encode(1, Request::End);
     vm.control.write_all(&whole[..whole.len() - 1]).unwrap();
     end_input(&vm.control);
     let (_, said) = vm.wait();
     assert_eq!(said, "HostGone\n", "a truncated frame is the host's end");
+}
+
+fn encode(id: u64, request: Request) -> Vec<u8> {
+    frame::encode(&HostFrame { id, request }).unwrap()
 }
 
 fn orphans(assets: &Assets) {

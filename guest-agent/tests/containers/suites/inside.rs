@@ -67,10 +67,10 @@ fn device_rules(assets: &Assets) {
 fn paths(assets: &Assets) {
     let mut vm = Vm::boot(assets);
     let script = "wc -c < /proc/interrupts; ls /sys/firmware | wc -l; ls /proc/scsi 2>/dev/null | wc -l; \
-                  for p in /proc/sys/kernel/hostname /proc/sysrq-trigger /sys/kernel/uevent_seqnum /sys/firmware/x; do \
+                  for p in /proc/sys/kernel/hostname /sys/kernel/uevent_seqnum /sys/firmware/x; do \
                   (echo x > $p) 2>&1 | grep -o 'Read-only file system'; done; cat /proc/sys/kernel/hostname; cat /proc/version | wc -l";
     let said = say(&mut vm, |document| document, script);
-    let read_only = "Read-only file system\n".repeat(4);
+    let read_only = "Read-only file system\n".repeat(3);
     assert_eq!(said, format!("0\n0\n0\n{read_only}box\n1\n"));
 }
 
@@ -132,7 +132,8 @@ fn hostile_image(assets: &Assets) {
     let mut options = vm.options();
     // A writable layer as a hostile image would have it.
     let prepare = "rmdir /proc /sys 2>/dev/null; rm -rf /dev /etc/passwd; ln -s / /proc2; ln -s /../../../../etc /dev; \
-                   mkdir -p /evil; ln -s /proc/sysrq-trigger /etc/null; ln -s /proc/self/fd /cwd; echo ok";
+                   mkdir -p /evil; ln -s /proc/sysrq-trigger /etc/null; ln -s /proc/self/fd /cwd; \
+                   for i in 3 4 5 6 7 8 9; do ln -s /proc/self/fd/$i /fd$i; done; echo ok";
     let document =
         Document::new(&["sh", "-c", prepare]).with("/mounts", json!([])).with("/linux/maskedPaths", json!([]));
     let ended = vm.run(
@@ -152,6 +153,15 @@ fn hostile_image(assets: &Assets) {
         Document::new(&["sh", "-c", "ls -l /etc | grep -c null; wc -c < /proc/interrupts; ls /dev/null"]),
     );
     assert_eq!(ended.stdout, "1\n0\n/dev/null\n", "{ended:?}");
+    // Links to the agent's descriptors lead nowhere while the mounts are made.
+    let before = vm_root();
+    for number in 3..10 {
+        options.container = crate::spec::new_container();
+        let mount = json!({ "destination": format!("/fd{number}/tmp/planted"), "type": "tmpfs" });
+        let error = vm.try_start(&options, Document::new(&["true"]).with("/mounts/-", mount)).unwrap_err();
+        assert!(error.message.contains("planted"), "{error}");
+    }
+    assert_eq!(vm_root(), before);
     for cwd in ["/cwd/3", "/cwd/4", "/cwd/5", "/cwd/6", "/cwd/7", "/proc/self/fd/8", "/proc/self/fd/9"] {
         options.container = crate::spec::new_container();
         let document = Document::new(&["sh", "-c", "pwd"]).with("/process/cwd", json!(cwd));
@@ -161,4 +171,8 @@ fn hostile_image(assets: &Assets) {
         };
         assert!(inside(&error), "{cwd}: {error:?}");
     }
+}
+
+fn vm_root() -> bool {
+    std::path::Path::new("/tmp/planted").exists()
 }

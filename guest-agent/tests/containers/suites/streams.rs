@@ -151,7 +151,8 @@ fn background(assets: &Assets) {
     let mut vm = Vm::boot(assets);
     let options = vm.options();
     let _running = vm.start(&options, Document::new(&["sleep", "1000"]));
-    let further = vm.exec(&options.container, exec(&["sh", "-c", "exec 3<&0; (read x <&3; echo late) & echo early"]), "");
+    let further =
+        vm.exec(&options.container, exec(&["sh", "-c", "exec 3<&0; (read x <&3; echo late) & echo early"]), "");
     // It has ended though the pipe is still held; the stream goes on.
     assert_eq!(vm.exited(&further.name).0, 0);
     let mut stdin = further.streams.stdin;

@@ -69,6 +69,11 @@ impl SignalProxy {
         }
     }
 
+    /// The start failed. If that is because the person gave up, the command ends in here, with the signal's exit status.
+    pub fn failed(&self) {
+        drop(lock(&self.phase));
+    }
+
     /// The process runs: what waited is passed on.
     pub fn running(&self, engine: &Engine, session: &Arc<Session>) {
         let before = std::mem::replace(&mut *lock(&self.phase), Phase::Running(Arc::clone(session)));

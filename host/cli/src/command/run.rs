@@ -70,7 +70,10 @@ impl Run {
                 signals.booting(vm);
             }
         };
-        let started = engine.run(request, Some(streams.attach.clone()), &tell).map_err(Failure::running)?;
+        let started = engine.run(request, Some(streams.attach.clone()), &tell).map_err(|error| {
+            signals.failed();
+            Failure::running(error)
+        })?;
         finish(&engine, started.session, &streams, &signals)
     }
 }

@@ -28,13 +28,16 @@ pub(super) fn resources(config: &ContainerConfig) -> Result<LinuxResources, Spec
 
 fn memory(bytes: u64) -> Result<LinuxMemory, SpecError> {
     let limit = i64::try_from(bytes).ok().filter(|_| bytes >= LEAST_MEMORY_BYTES);
-    let limit = limit.ok_or_else(|| SpecError::Limit { what: "--memory (at least 6m)", value: bytes.to_string() })?;
+    let limit = limit.ok_or_else(|| {
+        SpecError::Limit(format!("a memory limit of {bytes} bytes is out of range: at least 6m are needed"))
+    })?;
     // Memory and swap together: as much as memory alone, so no swap.
     Ok(LinuxMemoryBuilder::default().limit(limit).swap(limit).build()?)
 }
 
 fn cpu(nano_cpus: u64) -> Result<LinuxCpu, SpecError> {
-    let invalid = || SpecError::Limit { what: "--cpus (at least 0.01)", value: format!("{nano_cpus} nano-CPUs") };
+    let invalid =
+        || SpecError::Limit(format!("a limit of {nano_cpus} nano-CPUs is out of range: at least 0.01 CPU is needed"));
     // The kernel refuses a quota under one millisecond.
     let quota =
         nano_cpus.checked_mul(CPU_PERIOD_USEC).map(|product| product / 1_000_000_000).filter(|quota| *quota >= 1000);

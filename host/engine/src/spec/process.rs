@@ -121,7 +121,7 @@ fn rlimits(ulimits: &[Ulimit]) -> Result<Vec<PosixRlimit>, SpecError> {
         rlimits.push(rlimit(PosixRlimitType::RlimitNofile, OPEN_FILES.soft, OPEN_FILES.hard)?);
     }
     for Ulimit { name, soft, hard } in ulimits {
-        let unknown = |_| SpecError::Limit { what: "--ulimit, unknown name", value: name.clone() };
+        let unknown = |_| SpecError::Limit(format!("unknown resource limit: {name:?}"));
         let kind = PosixRlimitType::from_str(&format!("RLIMIT_{}", name.to_ascii_uppercase())).map_err(unknown)?;
         rlimits.push(rlimit(kind, unlimited(*soft), unlimited(*hard))?);
     }

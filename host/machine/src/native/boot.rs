@@ -26,12 +26,14 @@ const PAGE: u64 = 4096;
 ///
 /// | | |
 /// |---|---|
-/// | `quiet` | a message costs two exits a byte |
+/// | `console=hvc0` | the console device: see `devices` |
+/// | `quiet` | a message costs the guest time, and nobody reads it unless the guest fails |
 /// | `reboot=k` | the one way to end that is not a fault: see `bus` |
 /// | `panic=-1 oops=panic` | a guest whose kernel has failed ends at once |
-/// | `earlycon` | its words, through a write-only port: see `bus` |
+/// | `earlycon` | its words before the console device is there, through a write-only port at one exit a byte: see `bus` |
 /// | `8250.nr_uarts=0` | or its driver would take that port for a serial port and print everything twice |
-const FLAGS: &str = "quiet reboot=k panic=-1 oops=panic earlycon=uart8250,io,0x3f8 8250.nr_uarts=0 no_timer_check";
+const FLAGS: &str =
+    "console=hvc0 quiet reboot=k panic=-1 oops=panic earlycon=uart8250,io,0x3f8 8250.nr_uarts=0 no_timer_check";
 
 /// The whole command line for a machine with this many devices.
 pub fn command_line(devices: usize, extra: &str) -> String {

@@ -4,6 +4,8 @@ use super::bus::Bus;
 use super::hypervisor_failed;
 use crate::backend::{Ending, Machine, MachineError};
 use hull_hypervisor::{HypervisorError, Kick, RunEnd, Vcpu as _, VcpuSeed, Vm};
+use hull_platform::jail::{self, JailError, Role};
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -34,7 +36,10 @@ impl Shared {
     /// Runs one vCPU to its end, which is the machine's.
     fn run<S: VcpuSeed>(&self, seed: S) {
         let index = seed.index();
-        let ended = seed.bind().and_then(|mut vcpu| vcpu.run(&self.bus));
+        let ended = seed.bind().and_then(|mut vcpu| {
+            confine()?;
+            vcpu.run(&self.bus)
+        });
         let failure = match ended {
             Ok(RunEnd::Kicked | RunEnd::PoweredOff | RunEnd::Reset) => None,
             Ok(RunEnd::Fault(what)) => Some(format!("vCPU {index}: {what}")),
@@ -46,6 +51,13 @@ impl Shared {
         }
         self.kicks.all();
     }
+}
+
+/// Leaves the calling thread what a vCPU needs.
+fn confine() -> Result<(), HypervisorError> {
+    let failed =
+        |error: JailError| HypervisorError::System { action: error.action, source: io::Error::other(error.source) };
+    jail::narrow(Role::Vcpu).map_err(failed)
 }
 
 /// A running machine. The VM is dropped after the vCPU threads have ended.

@@ -12,10 +12,12 @@ mod unix;
 mod windows;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::{base, event, family, kin, lock, memory, number, space, wait};
+pub(crate) use linux::{base, event, family, jail, kin, lock, memory, number, space, wait};
 #[cfg(target_os = "macos")]
-pub(crate) use macos::{base, event, family, kin, lock, memory, number, space, wait};
+pub(crate) use macos::{base, event, family, jail, kin, lock, memory, number, space, wait};
 #[cfg(unix)]
 pub(crate) use unix::{dirs, file, handle, lock_file, process, signals, socket, terminal};
 #[cfg(windows)]
-pub(crate) use windows::{dirs, event, file, handle, lock, memory, process, signals, socket, space, terminal, wait};
+pub(crate) use windows::{
+    dirs, event, file, handle, jail, lock, memory, process, signals, socket, space, terminal, wait,
+};

@@ -8,6 +8,8 @@
 //! What a guest names is handed to a [`Release`], which knows what the guest's memory is made of and checks every range
 //! against it; a guest can lose nothing but its own pages.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod pages;
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,8 @@
 //! either; nothing can be mapped there.
 
 mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod limits;
 mod request;
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! the output takes some again. The output is the caller's; a pipe whose reader sleeps cannot hang a guest, nor a guest's
 //! chatter this process.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod handler;
 mod output;
 #[cfg(test)]
@@ -21,9 +23,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 use virtio_bindings::virtio_ids::VIRTIO_ID_CONSOLE;
-
-#[cfg(any(test, feature = "fuzzing"))]
-pub(crate) use {handler::ConsoleHandler as Handler, output::Output};
 
 /// Descriptors in each queue: Linux has one piece of text at a time on its way.
 const QUEUE_SIZE: u16 = 16;
@@ -109,8 +108,7 @@ impl ConsoleService {
             return;
         }
         let file = self.handler.output().file();
-        let changed =
-            if wanted { waits.add(file, Self::OUTPUT, Interest::WRITE) } else { waits.remove(file) };
+        let changed = if wanted { waits.add(file, Self::OUTPUT, Interest::WRITE) } else { waits.remove(file) };
         match changed {
             Ok(()) => self.watched = wanted,
             // Unwatched, the output is tried again with the guest's next words.

@@ -90,7 +90,8 @@ impl RngHandler {
         }
         let bytes: [u8; MOST] =
             random::array().map_err(|source| QueueError::Host { action: "get random bytes", source })?;
-        room.write(&bytes).map_err(|_| QueueError::Request { head: self.chain.head(), problem: "moved its memory away" })
+        room.write(&bytes)
+            .map_err(|_| QueueError::Request { head: self.chain.head(), problem: "moved its memory away" })
     }
 }
 

@@ -11,7 +11,13 @@
 //! - [`stream`]: what is spliced to a guest's socket.
 //! - [`service`]: the hub on a worker thread.
 
+#[cfg(any(test, feature = "fuzzing"))]
+#[cfg_attr(not(test), expect(dead_code, reason = "fuzz targets need less of it than tests"))]
+#[expect(clippy::unwrap_used, reason = "nothing but tests and fuzz targets comes here")]
+mod bench;
 mod connection;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod hub;
 mod packet;
 mod service;

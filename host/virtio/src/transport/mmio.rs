@@ -7,6 +7,8 @@
 //! A driver that breaks the rules is ignored where the specification leaves that open, and told `DEVICE_NEEDS_RESET`
 //! where its queues can no longer be served.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod register;
 mod status;
 #[cfg(test)]

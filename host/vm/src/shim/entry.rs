@@ -132,6 +132,7 @@ fn start(state: StateRoot, vm: VmDir, record: VmRecord<MachinePlan>) -> Result<R
     let agent_news = AgentNews { life: Arc::clone(&life), roster: Arc::clone(&roster), facts: facts.clone() };
     let hostname = record.name.clone().unwrap_or_else(|| record.id.short().to_owned());
     let agent = Agent::start(agent_here, hostname, Arc::new(agent_news)).map_err(io("serve the agent"))?;
+    let vmm_news = VmmNews { life: Arc::clone(&life), facts: facts.clone() };
     let tail = Tail::default();
     drain_console(begun.console, &vm, &tail, facts.clone())?;
     let shim = Arc::new(Shim {
@@ -143,7 +144,7 @@ fn start(state: StateRoot, vm: VmDir, record: VmRecord<MachinePlan>) -> Result<R
         idle_timeout: record.idle_timeout_seconds.map(Duration::from_secs),
         children: begun.children.ids().collect(),
         life,
-        vmm: Vmm::start(begun.control, VmmNews(facts.clone())).map_err(io("serve the vmm"))?,
+        vmm: Vmm::start(begun.control, vmm_news).map_err(io("serve the vmm"))?,
         facts,
         roster,
         agent,

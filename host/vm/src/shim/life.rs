@@ -44,6 +44,7 @@ pub struct Life {
 struct State {
     phase: Phase,
     kernel: Option<String>,
+    jail: Vec<String>,
     closed: bool,
     intended: bool,
     reason: Option<String>,
@@ -80,6 +81,7 @@ impl Life {
         let state = State {
             phase: Phase::Booting,
             kernel: None,
+            jail: Vec::new(),
             closed: false,
             intended: false,
             reason: None,
@@ -208,6 +210,20 @@ impl Life {
     /// Why it ended, if that was not meant and is known.
     pub fn reason(&self) -> Option<String> {
         self.lock().reason.clone()
+    }
+
+    /// The vmm has confined itself. Only its first word counts: later ones may be a guest's.
+    pub fn confined(&self, layers: Vec<String>) {
+        self.change(|state| {
+            if state.jail.is_empty() {
+                state.jail = layers;
+            }
+        });
+    }
+
+    /// The layers of the vmm's jail.
+    pub fn jail(&self) -> Vec<String> {
+        self.lock().jail.clone()
     }
 
     /// `uname -r` of the guest, once it has spoken.

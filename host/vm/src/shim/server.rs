@@ -252,6 +252,7 @@ fn status(shim: &Shim) -> VmStatus {
         kernel: shim.life.kernel(),
         containers: shim.roster.all().iter().map(|container| container.id.clone()).collect(),
         processes: std::iter::once(shim_process).chain(children).collect(),
+        jail: shim.life.jail(),
     }
 }
 

@@ -36,6 +36,8 @@ pub enum VmmError {
 
 /// What the vmm tells by itself.
 pub trait Listener: Send + 'static {
+    /// It has confined itself.
+    fn confined(&self, layers: Vec<String>);
     /// The machine has ended.
     fn machine_ended(&self, end: MachineEnd);
     /// Nothing more will come.
@@ -110,6 +112,8 @@ fn read_reports(stream: &LocalStream, waiting: &Mutex<Waiting>, listener: &impl 
                 Some(sender) => drop(sender.send(result)),
                 None => return log::error!("the vmm answered what nobody ordered"),
             },
+            // Before it has seen anything of a guest's, it is believed.
+            Ok(Some(Report::Confined(layers))) => listener.confined(layers),
             Ok(Some(Report::Ended(MachineEnd::Failed(why)))) => {
                 listener.machine_ended(MachineEnd::Failed(text::one_line(&why)));
             }

@@ -6,6 +6,7 @@ use crate::text;
 use hull_machine::backend::{Machine, MachineError, NamedDevice};
 use hull_machine::plan::MachinePlan;
 use hull_platform::handle::Handle;
+use hull_platform::jail::Jail;
 use hull_platform::socket::LocalStream;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +38,7 @@ fn report(shim: &Shim, report: &Report) -> bool {
 }
 
 /// Serves until the control socket closes; the process then ends, and the machine with it.
-pub fn serve(orders: LocalStream) -> ExitCode {
+pub fn serve(orders: LocalStream, jail: &Jail) -> ExitCode {
     let shim = match orders.try_clone() {
         Ok(clone) => Arc::new(Mutex::new(clone)),
         Err(error) => {
@@ -45,6 +46,10 @@ pub fn serve(orders: LocalStream) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let layers = jail.layers.iter().map(|layer| (*layer).to_owned()).collect();
+    if !report(&shim, &Report::Confined(layers)) {
+        return ExitCode::SUCCESS;
+    }
     let (controls, devices) = devices::build();
     let mut server = Server { controls, devices: Some(devices), shim: Arc::clone(&shim) };
     loop {

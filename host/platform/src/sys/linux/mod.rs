@@ -3,6 +3,7 @@
 pub(crate) mod base;
 pub(crate) mod event;
 pub(crate) mod family;
+pub(crate) mod jail;
 pub(crate) mod kin;
 pub(crate) mod lock;
 pub(crate) mod memory;

@@ -5,6 +5,7 @@ pub(crate) mod dirs;
 pub(crate) mod event;
 pub(crate) mod file;
 pub(crate) mod handle;
+pub(crate) mod jail;
 pub(crate) mod lock;
 pub(crate) mod memory;
 pub(crate) mod process;

@@ -42,7 +42,13 @@ fn pages_of_the_balloon_are_released_neighbours_together() {
     let page = 4096;
     assert_eq!(
         released,
-        [(7 * page, 3 * page), (18 * page, 3 * page), (3 * page, page), (3 * page, page), (u64::from(u32::MAX) * page, page)]
+        [
+            (7 * page, 3 * page),
+            (18 * page, 3 * page),
+            (3 * page, page),
+            (3 * page, page),
+            (u64::from(u32::MAX) * page, page)
+        ]
     );
 }
 

@@ -5,12 +5,16 @@ use super::request::BlockHandler;
 use super::window::CAPACITY;
 use super::*;
 use crate::queue::driver::{BUFFERS, Driver, HOLE, Part, Random, SEAM, readable, writable};
-use crate::queue::{Queue, QueueError, QueueHandler};
+use crate::queue::{Queue, QueueError, QueueHandler, QueueInterrupt};
+use crate::rate_limit::RateLimit;
+use hull_platform::event::Event;
 use hull_platform::file::{read_exact_at, write_all_at};
 use std::fs::File;
+use std::num::NonZeroU64;
 use std::ops::Range;
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 use virtio_bindings::virtio_blk::*;
 
 const MIB: u64 = 1 << 20;
@@ -327,7 +331,7 @@ fn unmapping_waits_for_requests_and_then_nothing_reaches_the_file() {
         window.unmap(MIB..2 * MIB).unwrap();
         done.send(()).unwrap();
     });
-    assert!(is_done.recv_timeout(std::time::Duration::from_millis(50)).is_err(), "the file was still in use");
+    assert!(is_done.recv_timeout(Duration::from_millis(50)).is_err(), "the file was still in use");
     leave.send(()).unwrap();
     is_done.recv().unwrap();
     request.join().unwrap();
@@ -360,6 +364,92 @@ fn the_configuration_tells_the_geometry_and_reads_as_zeros_beyond() {
     let mut beyond = [0xff; 4];
     device.read_config(u64::MAX - 1, &mut beyond);
     assert_eq!(beyond[..2], [0, 0]);
+}
+
+fn limit(per_second: u64, burst: u64) -> Option<RateLimit> {
+    Some(RateLimit::new(NonZeroU64::new(per_second).unwrap(), NonZeroU64::new(burst).unwrap()))
+}
+
+#[test]
+fn limits_count_bytes_that_move_and_requests_of_any_kind_and_are_off_by_default() {
+    let mut bench = Bench::new();
+    bench.read(MIB, 65_536).unwrap();
+    assert_eq!(bench.handler.pause(), None);
+    // An hour for a request, or for 64 KiB: whatever this test takes does not matter.
+    let bytes = SharedLimits::new(Limits { bytes: limit(18, 8192), operations: None });
+    bench.handler = BlockHandler::new(bench.window.clone(), "data", bytes.clone());
+    bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]).unwrap();
+    bench.erase(VIRTIO_BLK_T_DISCARD, &[(MIB / 512, 1024, 0)]).unwrap();
+    bench.read(MIB, 4096).unwrap();
+    assert_eq!(bench.handler.pause(), None);
+    bench.write(MIB, &[1; 61_440]).unwrap();
+    let until = bench.handler.pause().unwrap();
+    assert!((until - Instant::now()).abs_diff(Duration::from_secs((65_536 - 8192) / 18)) < Duration::from_secs(60));
+    let sibling = BlockHandler::new(bench.window.clone(), "data", bytes).pause().unwrap();
+    assert_eq!(sibling, until, "queues of one device share its limits");
+    let operations = SharedLimits::new(Limits { bytes: None, operations: limit(1, 3600) });
+    bench.handler = BlockHandler::new(bench.window.clone(), "data", operations);
+    let flushes =
+        (0..).take_while(|_| bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]).is_ok() && bench.handler.pause().is_none());
+    assert!((3599..3700).contains(&flushes.count()));
+}
+
+#[test]
+fn a_device_has_as_many_queues_as_it_was_given() {
+    let device = BlockDevice::new("data", Access::ReadWrite).with_queues(NonZeroU16::new(4).unwrap());
+    assert_eq!(device.describe().queue_sizes.len(), 4);
+    let mut count = [0; 2];
+    device.read_config(34, &mut count);
+    assert_eq!(u16::from_le_bytes(count), 4);
+}
+
+/// Tells a test that a chain was used.
+struct Interrupt(mpsc::Sender<()>);
+
+impl QueueInterrupt for Interrupt {
+    fn used(&self) {
+        self.0.send(()).unwrap();
+    }
+    fn broken(&self) {
+        panic!("the queue is sound");
+    }
+}
+
+#[test]
+fn a_limited_queue_goes_on_by_itself_when_it_may() {
+    let limits = Limits { bytes: None, operations: limit(50, 1) };
+    let mut device = BlockDevice::new("data", Access::ReadWrite).with_limits(limits);
+    let (mut driver, kick, (sender, used)) = (Driver::new(64), Event::new().unwrap(), mpsc::channel());
+    driver.write(HEADER, &[&VIRTIO_BLK_T_FLUSH.to_le_bytes()[..], &[0; 12]].concat());
+    for _ in 0..4 {
+        driver.offer_chain(&[readable(HEADER, 16), writable(STATUS, 1)]);
+    }
+    let (start, interrupt) = (Instant::now(), Box::new(Interrupt(sender)));
+    let active = ActiveQueue::new("test".to_owned(), driver.queue(0), kick, interrupt);
+    device.start_queue(0, active).unwrap();
+    for _ in 0..4 {
+        used.recv_timeout(Duration::from_secs(20)).unwrap();
+    }
+    assert!(start.elapsed() >= Duration::from_millis(60), "three of the four had to wait");
+    assert_eq!(device.stop_queue(0).unwrap().next_used, 4);
+    assert_eq!(driver.used().len(), 4);
+}
+
+#[test]
+fn a_queue_that_waits_for_its_limit_can_be_stopped() {
+    let limits = Limits { bytes: None, operations: Some(RateLimit::new(NonZeroU64::MIN, NonZeroU64::MIN)) };
+    let mut device = BlockDevice::new("data", Access::ReadWrite).with_limits(limits);
+    let (mut driver, kick, (sender, used)) = (Driver::new(64), Event::new().unwrap(), mpsc::channel());
+    driver.write(HEADER, &[&VIRTIO_BLK_T_FLUSH.to_le_bytes()[..], &[0; 12]].concat());
+    for _ in 0..20 {
+        driver.offer_chain(&[readable(HEADER, 16), writable(STATUS, 1)]);
+    }
+    let active = ActiveQueue::new("test".to_owned(), driver.queue(0), kick, Box::new(Interrupt(sender)));
+    device.start_queue(0, active).unwrap();
+    used.recv_timeout(Duration::from_secs(20)).unwrap();
+    let state = device.stop_queue(0).unwrap();
+    assert!(state.next_used < 20);
+    assert_eq!(state.next_available, state.next_used, "what was not served was not taken");
 }
 
 #[test]

@@ -131,10 +131,11 @@ impl<O: Output + Send + 'static> QueueHandler for ConsoleHandler<O> {
         if self.written.is_none() && !queue.pop(&mut self.chain)? {
             return Ok(false);
         }
-        if self.go_on(queue, Instant::now()) {
+        let done = self.go_on(queue, Instant::now());
+        if done {
             queue.push(self.chain.head(), 0)?;
         }
-        Ok(true)
+        Ok(done)
     }
 
     fn pause(&mut self) -> Option<Instant> {

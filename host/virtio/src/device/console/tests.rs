@@ -1,11 +1,12 @@
 //! The handler with an output that a test holds, and the device with a pipe.
 
 use super::handler::PATIENCE;
+use super::output::Output;
 use super::*;
 use crate::queue::driver::{BUFFERS, Driver, HOLE, Random, SEAM, readable, writable};
 use crate::queue::{Buffers, Queue, QueueError, QueueHandler, QueueInterrupt};
 use hull_platform::event::Event;
-use std::io::{PipeReader, Read, pipe};
+use std::io::{PipeReader, Read, Seek, pipe};
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
@@ -90,7 +91,7 @@ fn text_comes_out_as_it_went_in() {
 fn a_full_output_is_waited_for_and_then_nothing_is_lost() {
     let mut bench = Bench::new(2);
     bench.offer(b"hello");
-    assert!(bench.serve());
+    assert!(!bench.serve());
     assert!(bench.driver.used().is_empty() && bench.handler.awaits_output());
     assert!(bench.handler.pause().is_some());
     bench.set_room(usize::MAX);
@@ -104,7 +105,7 @@ fn a_full_output_is_waited_for_and_then_nothing_is_lost() {
 fn after_a_while_text_is_lost_until_the_output_takes_some_again() {
     let mut bench = Bench::new(2);
     bench.offer(b"hello");
-    assert!(bench.serve());
+    assert!(!bench.serve());
     let until = bench.handler.pause().unwrap();
     assert!(until <= Instant::now() + PATIENCE);
     assert_eq!(bench.handler.pause_at(until), None);
@@ -148,7 +149,7 @@ fn of_an_endless_chain_only_the_beginning_is_written() {
 fn a_chain_at_hand_is_given_back_when_the_queue_is_stopped() {
     let mut bench = Bench::new(0);
     bench.offer(b"hello");
-    assert!(bench.serve());
+    assert!(!bench.serve());
     bench.handler.give_up(&mut bench.queue).unwrap();
     bench.handler.give_up(&mut bench.queue).unwrap();
     assert_eq!(bench.driver.used(), [(0, 0)]);
@@ -163,7 +164,7 @@ fn no_request_whatever_causes_a_panic() {
         let parts: Vec<_> = (0..=count).map(|_| random.part()).collect();
         bench.driver.offer_chain(&parts);
         let served = bench.handler.serve_one(&mut bench.queue);
-        assert!(matches!(served, Ok(true) | Err(QueueError::Chain { .. })));
+        assert!(matches!(served, Ok(_) | Err(QueueError::Chain { .. })));
     }
     let mut bench = Bench::new(1);
     bench.driver.offer_chain(&[readable(HOLE - 1, 2)]);
@@ -207,13 +208,12 @@ fn a_guest_that_writes_to_a_pipe_which_nobody_reads_goes_on() {
         used.recv_timeout(Duration::from_secs(20)).unwrap();
     }
     assert_eq!(driver.used().len(), 10);
-    let mut bytes = vec![0; 65_536];
-    reader.read_exact(&mut bytes).unwrap();
-    assert!(bytes.iter().all(|byte| *byte == b'x'));
     assert_eq!(device.stop_queue(TRANSMIT).unwrap().next_used, 10);
     assert_eq!(device.stop_queue(TRANSMIT), None);
     drop(device);
-    assert_eq!(reader.read(&mut bytes).unwrap(), 0, "nobody else holds the pipe");
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).unwrap();
+    assert!((30_000..=65_536).contains(&bytes.len()) && bytes.iter().all(|byte| *byte == b'x'), "{}", bytes.len());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn a_regular_file_serves_as_output() {
     driver.offer_chain(&[readable(BUFFERS, 4)]);
     assert!(ConsoleHandler::new(output).serve_one(&mut queue).unwrap());
     let mut text = String::new();
-    std::io::Seek::rewind(&mut file).unwrap();
+    file.rewind().unwrap();
     file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "kept");
 }

@@ -27,9 +27,12 @@ fn a_request_is_filled_up_to_the_bound() {
 
 #[test]
 fn chains_that_are_not_for_random_bytes_break_the_queue() {
-    for parts in
-        [&[readable(BUFFERS, 8)][..], &[readable(BUFFERS, 8), writable(BUFFERS, 8)], &[writable(0, 0)], &[readable(0, 0)]]
-    {
+    for parts in [
+        &[readable(BUFFERS, 8)][..],
+        &[readable(BUFFERS, 8), writable(BUFFERS, 8)],
+        &[writable(0, 0)],
+        &[readable(0, 0)],
+    ] {
         assert!(matches!(serve(parts).1, Err(QueueError::Request { .. })), "{parts:?}");
     }
     assert!(matches!(serve(&[writable(HOLE - 1, 2)]).1, Err(QueueError::Chain { .. })));

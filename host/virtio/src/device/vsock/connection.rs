@@ -426,7 +426,7 @@ impl<S: Stream> Connection<S> {
     }
 
     /// Bytes held because the stream is slow, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn backlog(&self) -> usize {
         self.backlog.len()
     }

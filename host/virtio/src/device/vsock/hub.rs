@@ -372,13 +372,21 @@ impl<S: Stream> Hub<S> {
     }
 
     /// Number of connections, for tests.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Bytes held for slow streams, for tests.
+    /// What is noted of connections in lists of any kind, for tests.
     #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        let lists =
+            [self.by_ports.len(), self.outbox.len(), self.strays.len(), self.touched.len(), self.released.len()];
+        lists.iter().sum()
+    }
+
+    /// Bytes held for slow streams, for tests.
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(super) fn backlog(&self) -> usize {
         self.slots.values().map(|slot| slot.connection.backlog()).sum()
     }

@@ -1,14 +1,13 @@
 //! The hub with streams that are not there, under sound and hostile guests.
 
-mod bench;
 mod device;
 
+use super::bench::{self, Bench, CREDIT, GUEST_PORT, PORT, Stream, request, to_host};
 use super::connection::BUFFER;
 use super::hub::{MAX_CONNECTIONS, MAX_STRAYS};
 use super::packet::{Header, op, shut};
 use crate::queue::QueueError;
 use crate::queue::driver::{BUFFERS, HOLE, Random, readable, writable};
-use bench::{Bench, CREDIT, GUEST_PORT, PORT, Stream, request, to_host};
 use hull_platform::wait::Ready;
 use std::io;
 use std::net::Shutdown;
@@ -368,6 +367,55 @@ fn there_is_a_limit_to_connections() {
     bench.send(to_host(op::RST), b"");
     bench.send(request(1, GUEST_PORT), b"");
     assert_eq!(bench.operations(), [(op::RESPONSE, 0)], "the expectation was not used up");
+}
+
+#[test]
+fn ten_thousand_connections_at_a_time_are_as_many_as_the_limit() {
+    let mut bench = Bench::new();
+    let (mut streams, mut accepted, mut refused) = (Vec::new(), 0, 0);
+    for port in 0..10_000 {
+        streams.push(bench.expect(PORT + port));
+        bench.send(request(PORT + port, GUEST_PORT), b"");
+        match bench.operations()[..] {
+            [(op::RESPONSE, 0)] => accepted += 1,
+            [(op::RST, 0)] => refused += 1,
+            ref other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!((accepted, refused), (MAX_CONNECTIONS, 10_000 - MAX_CONNECTIONS));
+    assert_eq!(bench.hub.len(), MAX_CONNECTIONS);
+    // The guest takes no packets any more, but goes on dialling.
+    for port in 0..10_000 {
+        bench.offer(request(1, port), b"");
+        if !bench.take().unwrap() {
+            break;
+        }
+    }
+    assert!(bench.hub.is_paused() && bench.hub.len() == MAX_CONNECTIONS);
+}
+
+#[test]
+fn of_ten_thousand_connections_one_after_another_nothing_is_left() {
+    let mut bench = Bench::new();
+    for turn in 0..10_000 {
+        // Ends of every kind; ports are used again.
+        let stream = bench.connect(PORT, GUEST_PORT + turn % 7);
+        let header = Header { src_port: GUEST_PORT + turn % 7, ..to_host(op::RST) };
+        bench.send(Header { op: op::RW, ..header }, b"x");
+        match turn % 3 {
+            0 => bench.send(header, b""),
+            1 => {
+                bench.send(Header { op: op::SHUTDOWN, flags: shut::BOTH, ..header }, b"");
+                bench.operations();
+            }
+            _ => {
+                bench.send(Header { op: 99, ..header }, b"");
+                bench.operations();
+            }
+        }
+        assert!(stream.is_closed(), "{turn}");
+        assert_eq!((bench.hub.len(), bench.hub.remembered()), (0, 0), "{turn}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 use crate::device::StartError;
 use std::sync::Mutex;
-use vm_memory::GuestAddress;
+use vm_memory::{Bytes, GuestAddress};
 
 const FEATURES: u64 = 1 << VIRTIO_F_VERSION_1 | 1 << 5;
 
@@ -54,11 +54,17 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x10_0000)]).unwrap();
-        let (log, line) = (Arc::default(), Arc::<Line>::default());
+        let log = Arc::default();
         let device = Box::new(Probe(Arc::clone(&log)));
+        Self { log, ..Self::with(device) }
+    }
+
+    /// With a device that keeps no log.
+    fn with(device: Box<dyn VirtioDevice>) -> Self {
+        let memory = GuestMemory::from_ranges(&[(GuestAddress(0), 0x10_0000)]).unwrap();
+        let line = Arc::<Line>::default();
         let transport = MmioTransport::new("probe", device, Arc::new(memory), Arc::clone(&line) as _).unwrap();
-        Self { transport, log, line }
+        Self { transport, log: Arc::default(), line }
     }
 
     fn read(&self, offset: u64) -> u32 {
@@ -205,4 +211,89 @@ fn the_configuration_is_written_only_by_a_driver() {
     let mut byte = [0];
     bench.transport.read(0x107, &mut byte);
     assert_eq!(byte, [7]);
+}
+
+#[test]
+fn a_reset_leads_back_to_the_beginning_from_every_state() {
+    for state in [0, 1, 3, 11, 15, 1 | 128, 3 | 128, 11 | 128, 15 | 128] {
+        for broken in [false, true] {
+            let mut bench = Bench::new();
+            for step in [1, 3] {
+                if step & !state == 0 {
+                    bench.write(0x70, step);
+                }
+            }
+            if state & 8 != 0 {
+                bench.write(0x24, 1);
+                bench.write(0x20, 1);
+                bench.write(0x70, 11);
+                bench.set_up_queue(0, if broken { 0xff_f000 } else { 0x1_0000 });
+                bench.set_up_queue(1, 0x2_0000);
+            }
+            if state & 4 != 0 {
+                bench.write(0x70, 15);
+            }
+            bench.write(0x70, state);
+            bench.write(0x50, 1);
+            assert_eq!(bench.read(0x70) & !64, state, "{state}");
+            assert_eq!(bench.read(0x70) & 64 != 0, broken && state & 4 != 0);
+            bench.write(0x70, 0);
+            let ready = [0, 1].map(|queue| {
+                bench.write(0x30, queue);
+                bench.read(0x44)
+            });
+            assert_eq!([bench.read(0x70), bench.read(0x60), ready[0], ready[1]], [0; 4], "{state}");
+            let log = bench.log.lock().unwrap();
+            assert_eq!(log.started, log.stopped, "what was started was stopped: {state}");
+            drop(log);
+            // And it works.
+            bench.negotiate();
+            bench.set_up_queue(0, 0x1_0000);
+            bench.write(0x70, 15);
+            assert_eq!([bench.read(0x70), bench.read(0x44)], [15, 1], "{state}");
+            assert_eq!(bench.log.lock().unwrap().started.last(), Some(&0));
+        }
+    }
+}
+
+/// A driver's queue at 0x1_0000 with one chain: a buffer of 64 bytes, for the device to write, at `buffer`.
+fn put_queue(bench: &Bench, at: u64, buffer: u64) {
+    let put = |address: u64, bytes: &[u8]| bench.transport.memory.write_slice(bytes, GuestAddress(address)).unwrap();
+    put(at, &[&buffer.to_le_bytes()[..], &64_u32.to_le_bytes(), &2_u16.to_le_bytes(), &[0; 2]].concat());
+    put(at + 0x1000, &[0, 0, 1, 0, 0, 0]);
+    put(at + 0x2000, &[0; 4]);
+}
+
+#[test]
+fn a_queue_of_a_device_that_serves_it_moves_only_by_way_of_a_stop() {
+    let mut bench = Bench::with(Box::new(crate::device::rng::RngDevice::new()));
+    let used = |bench: &Bench, at: u64| {
+        let index: u16 = bench.transport.memory.read_obj(GuestAddress(at + 0x2002)).unwrap();
+        index
+    };
+    put_queue(&bench, 0x1_0000, 0x8_0000);
+    put_queue(&bench, 0x2_0000, 0x9_0000);
+    bench.negotiate();
+    bench.write(0x30, 0);
+    bench.write(0x38, 8);
+    for (register, at) in [(0x80, 0x1_0000), (0x90, 0x1_1000), (0xa0, 0x1_2000)] {
+        bench.write(register, at);
+    }
+    bench.write(0x44, 1);
+    bench.write(0x70, 15);
+    for (register, at) in [(0x80, 0x2_0000), (0x90, 0x2_1000), (0xa0, 0x2_2000), (0x38, 4)] {
+        bench.write(register, at);
+    }
+    bench.write(0x50, 0);
+    // To stop a queue is to wait for what it is at, so after this all has happened that ever will.
+    bench.write(0x44, 0);
+    assert_eq!((used(&bench, 0x1_0000), used(&bench, 0x2_0000)), (1, 0));
+    for (register, at) in [(0x80, 0x2_0000), (0x90, 0x2_1000), (0xa0, 0x2_2000)] {
+        bench.write(register, at);
+    }
+    bench.write(0x44, 1);
+    bench.write(0x70, 0);
+    assert_eq!((used(&bench, 0x1_0000), used(&bench, 0x2_0000)), (1, 1));
+    let bytes: [u8; 32] = bench.transport.memory.read_obj(GuestAddress(0x9_0000)).unwrap();
+    assert_ne!(bytes, [0; 32]);
 }

@@ -72,6 +72,7 @@ impl Rig {
         let (agent_here, guest) = LocalStream::pair().unwrap();
         let (life, roster) = (Life::new(), Arc::new(Roster::default()));
         let agent_news = AgentNews { life: Arc::clone(&life), roster: Arc::clone(&roster), facts: facts.clone() };
+        let vmm_news = VmmNews { life: Arc::clone(&life), facts: facts.clone() };
         let shim = Arc::new(Shim {
             state,
             vm: vm_dir,
@@ -84,7 +85,7 @@ impl Rig {
             facts: facts.clone(),
             roster,
             agent: Agent::start(agent_here, "vm".into(), Arc::new(agent_news)).unwrap(),
-            vmm: Vmm::start(vmm_here, VmmNews(facts.clone())).unwrap(),
+            vmm: Vmm::start(vmm_here, vmm_news).unwrap(),
             disks: Disks::default(),
             connections: Arc::default(),
         });

@@ -16,7 +16,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let (control, there) = LocalStream::pair().unwrap();
-        Self { control, vmm: std::thread::spawn(move || serve(there)) }
+        let jail = Jail { layers: vec!["seccomp"] };
+        let vmm = std::thread::spawn(move || serve(there, &jail));
+        let (first, _) = control::receive::<Report>(&control).unwrap().unwrap();
+        assert_eq!(first, Report::Confined(vec!["seccomp".to_owned()]));
+        Self { control, vmm }
     }
 
     fn order(&self, order: &Order, handles: &[&Handle]) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The device with its worker thread and real streams.
 
-use super::bench::{GUEST_PORT, PORT, request, to_host};
+use crate::device::vsock::bench::{GUEST_PORT, PORT, request, to_host};
 use crate::device::vsock::packet::{HEADER, Header, op};
 use crate::device::vsock::{ExpectError, VsockDevice};
 use crate::device::{StartError, VirtioDevice};
