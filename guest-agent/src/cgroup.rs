@@ -14,6 +14,7 @@ use hull_protocol::ContainerId;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -128,6 +129,22 @@ impl Cgroup {
         Ok(processes)
     }
 
+    /// The group that one of its processes really is in: where to go when the group itself takes no process because the
+    /// container handed controllers on to groups of its own.
+    ///
+    /// # Errors
+    /// If it cannot be told.
+    pub fn group_of(&self, process: u32) -> Result<OwnedFd> {
+        let path = format!("/proc/{process}/cgroup");
+        let text = fs::read_to_string(&path).context(|| format!("cannot read {path}"))?;
+        let own = self.path.file_name().unwrap_or_default();
+        let below = text.lines().find_map(|line| below(line.strip_prefix("0::")?, own));
+        let below = below.ok_or_else(|| internal(format!("{path} does not name the container's cgroup")))?;
+        let group = self.path.join(below);
+        let directory = open(&group, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+        directory.context(|| format!("cannot open {}", group.display()))
+    }
+
     /// Removes it, and the groups that the container made below it. Nothing runs in it any more.
     ///
     /// # Errors
@@ -150,6 +167,13 @@ impl AsFd for Cgroup {
     }
 }
 
+/// The part of a group's path that comes after the group called `own`.
+fn below<'a>(group: &'a str, own: &OsStr) -> Option<&'a Path> {
+    let mut components = Path::new(group).components();
+    components.by_ref().find(|component| component.as_os_str() == own)?;
+    Some(components.as_path())
+}
+
 /// Calls `visit` for every group below `group` and for itself, children first.
 fn walk(group: &Path, visit: &mut dyn FnMut(&Path) -> io::Result<()>) -> io::Result<()> {
     for entry in fs::read_dir(group)? {
@@ -170,17 +194,15 @@ fn write_raw(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
 }
 
-/// The group that a process of a container really is in, below the container's own: where to go when a group's own
-/// directory takes no process because the container handed controllers down from it.
-///
-/// # Errors
-/// If it cannot be told.
-pub fn group_of(process: u32, cgroups: &Cgroups) -> Result<OwnedFd> {
-    let path = format!("/proc/{process}/cgroup");
-    let text = fs::read_to_string(&path).context(|| format!("cannot read {path}"))?;
-    let group = text.lines().find_map(|line| line.strip_prefix("0::/"));
-    let group = group.ok_or_else(|| internal(format!("{path} names no cgroup")))?;
-    let directory =
-        open(&cgroups.root.join(group), OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
-    directory.context(|| format!("cannot open the cgroup {group:?}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_named_from_the_containers_own_on() {
+        let own = OsStr::new("abc");
+        assert_eq!(below("/hull/abc/in/deep", own), Some(Path::new("in/deep")));
+        assert_eq!(below("/abc", own), Some(Path::new("")));
+        assert_eq!(below("/abcd/x", own), None);
+    }
 }

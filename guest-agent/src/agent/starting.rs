@@ -3,7 +3,7 @@
 use super::Agent;
 use super::tables::{Container, Process, Progress, Stage};
 use super::watch::Token;
-use crate::cgroup::{Cgroup, DeviceProgram, group_of};
+use crate::cgroup::{Cgroup, DeviceProgram};
 use crate::container::{self, Addition, Birth, ContainerPlan};
 use crate::disks::RootDevices;
 use crate::document::{self, Unread};
@@ -135,7 +135,7 @@ impl Agent {
         let mut forked = container::start_further(&addition);
         if forked.as_ref().is_err_and(|error| *error == ForkError::Failed(Errno::EBUSY)) {
             // The container has handed controllers on to groups of its own; processes can only be in those.
-            let group: OwnedFd = group_of(first.pid.as_raw().unsigned_abs(), &self.cgroups)?;
+            let group: OwnedFd = container.cgroup.group_of(first.pid.as_raw().unsigned_abs())?;
             addition.cgroup = group.as_fd();
             forked = container::start_further(&addition);
         }

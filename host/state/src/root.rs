@@ -42,16 +42,40 @@ impl StateRoot {
         if file::is_writable_dir(path) { Ok(root) } else { Err(StateError::NotWritable(path.to_owned())) }
     }
 
-    /// The version comes last: where it is, all else is too.
+    /// The version comes last: where it is, all else is too. One command makes it at a time, so that what one that was
+    /// killed on the way left behind can be told from what another is writing.
     fn make(&self) -> Result<(), StateError> {
-        dirs::create_private_all(&self.path).map_err(StateError::io("create", &self.path))?;
+        dirs::create_private_all(&self.path).map_err(|error| self.not_made(&self.path, error))?;
+        let _making = FileLock::acquire(&self.path.join(".lock")).map_err(|error| self.not_made(&self.path, error))?;
         for shelf in [self.containers_shelf(), self.vms_shelf()] {
             shelf.make()?;
         }
+        self.sweep_versions()?;
         let version = self.path.join(VERSION_FILE);
         match file::create_exclusive(&version, format!("{VERSION}\n").as_bytes()) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(StateError::io("create", &version)(error)),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(self.not_made(&version, error)),
             _ => Ok(()),
+        }
+    }
+
+    /// Deletes half-written version files.
+    fn sweep_versions(&self) -> Result<(), StateError> {
+        let failed = StateError::io("read", &self.path);
+        let entries = fs::read_dir(&self.path).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+        for entry in entries {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(&format!(".{VERSION_FILE}.")) && name.ends_with(".tmp") {
+                fs::remove_file(entry.path()).map_err(StateError::io("delete", &entry.path()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn not_made(&self, what: &Path, error: io::Error) -> StateError {
+        match error.kind() {
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StateError::NotWritable(self.path.clone()),
+            _ => StateError::io("create", what)(error),
         }
     }
 

@@ -169,3 +169,15 @@ fn the_socket_is_where_the_maker_of_the_vm_saw_it() {
     fs::remove_file(vm.path().join("socket")).unwrap();
     assert_eq!(vm.socket_path().file_name().unwrap(), "0101010101010101.sock");
 }
+
+#[test]
+fn what_a_command_that_died_while_making_it_left_is_cleared_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("root");
+    fs::create_dir(&root).unwrap();
+    let left = root.join(".version.0123456789abcdef.tmp");
+    fs::write(&left, "").unwrap();
+    StateRoot::open(&root).unwrap();
+    assert!(!left.exists());
+    assert_eq!(fs::read_to_string(root.join("version")).unwrap(), "1\n");
+}
