@@ -112,10 +112,9 @@ fn wait_until(control: BorrowedFd<'_>, what: PollFlags) -> bool {
 
 /// One line in the kernel's log, or, where there is none, on the console that PID 1 was born with.
 pub fn write_to_console(message: &str) {
-    let logged = OpenOptions::new()
-        .write(true)
-        .open("/dev/kmsg")
-        .and_then(|mut kmsg| writeln!(kmsg, "<2>hull-agent: {message}"));
+    // Each write is a record of the log: the line must go in one piece. 2 is the level that `quiet` lets through.
+    let line = format!("<2>hull-agent: {message}\n");
+    let logged = OpenOptions::new().write(true).open("/dev/kmsg").and_then(|mut kmsg| kmsg.write_all(line.as_bytes()));
     if logged.is_err() {
         eprintln!("hull-agent: {message}");
     }

@@ -184,8 +184,9 @@ impl Sandbox {
         let mut files = Vec::new();
         files_below(&self.root(), &mut files)?;
         files_below(&self.runtime(), &mut files)?;
-        // The version and the locks that guard a directory of names belong to the root, not to a container.
-        files.retain(|path| !path.ends_with("version") && !path.ends_with(".lock"));
+        // The version, the locks of the directories of names and what probes found out belong to no container.
+        let of_root = |name: &str| name == "version" || name == ".lock" || name.starts_with("probe-");
+        files.retain(|path| !path.file_name().and_then(OsStr::to_str).is_some_and(of_root));
         ensure!(files.is_empty(), "files are left: {files:#?}");
         Ok(())
     }

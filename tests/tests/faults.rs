@@ -248,10 +248,9 @@ fn state_directory_is_not_writable(host: &Host) -> Result<()> {
     };
     fs::set_permissions(&root, fs::Permissions::from_mode(0o555))?;
     for path in [root.clone(), root.join("deeper")] {
-        let shown = path.display().to_string();
         let finished = unwritable(&path).args(["run", "--rm"]).args(sandbox.place()).args([IMAGE, "true"]).output()?;
-        finished.refused(125, &[&shown, "permission denied", "HULL_ROOT"])?;
-        unwritable(&path).args(["ps", "-a"]).output()?.refused(1, &[&shown, "permission denied"])?;
+        finished.refused(125, &[&root.display().to_string(), "HULL_ROOT"])?;
+        unwritable(&path).args(["ps", "-a"]).output()?.refused(1, &["HULL_ROOT"])?;
     }
     fs::set_permissions(&root, fs::Permissions::from_mode(0o755))?;
     Ok(())

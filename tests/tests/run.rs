@@ -26,7 +26,6 @@ tests![
     working_directory,
     user_by_number_and_name,
     hostname,
-    hostname_is_in_the_files_that_programs_read,
     entrypoint,
     read_only_root,
     tmpfs,
@@ -106,7 +105,8 @@ fn a_long_output_is_whole(host: &Host) -> Result<()> {
 fn a_reader_that_leaves_early_ends_the_run(host: &Host) -> Result<()> {
     let vm = host.shared()?;
     let command = ["sh", "-c", "echo first; while :; do echo more; done"];
-    let mut hull = vm.with_image("run", &["--rm", "--stop-timeout", "0"], &command).into_inner();
+    let name = vm.name("chatty");
+    let mut hull = vm.with_image("run", &["--rm", "--name", &name], &command).into_inner();
     let mut child = hull.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let mut line = String::new();
     // The reader and with it the pipe are gone after this statement.
@@ -117,6 +117,8 @@ fn a_reader_that_leaves_early_ends_the_run(host: &Host) -> Result<()> {
     let mut said = String::new();
     child.stderr.take().context("stderr")?.read_to_string(&mut said)?;
     child.wait()?;
+    // As with Docker, the container goes on; it would take a whole CPU from the tests that follow.
+    vm.hull(["rm", "-f", &name]).output()?.ok()?;
     ensure!(ended && !said.contains("panicked"), "ended: {ended}, said: {said}");
     Ok(())
 }
@@ -177,12 +179,6 @@ fn hostname(host: &Host) -> Result<()> {
     assert_eq!(vm.sh(&["-h", "box"], "hostname; uname -n")?, "box\nbox");
     let container = vm.idle(&[])?;
     assert_eq!(container.sh("hostname")?, container.short());
-    Ok(())
-}
-
-fn hostname_is_in_the_files_that_programs_read(host: &Host) -> Result<()> {
-    let script = "cat /etc/hostname; grep -c \"[[:space:]]box$\" /etc/hosts; grep -c localhost /etc/hosts";
-    assert_eq!(host.shared()?.sh(&["-h", "box"], script)?, "box\n1\n2");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::{fatal, reap};
 use hull_protocol::agent::{AgentError, Event, Outcome, ProcessRef};
 use nix::errno::Errno;
-use nix::unistd::sync;
+use nix::unistd::{Pid, sync};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -25,13 +25,18 @@ impl Agent {
         let starting: Vec<_> = starting.map(|process| process.key).collect();
         starting.into_iter().try_for_each(|key| self.read_report(key))?;
         while let Some(ended) = reap::next() {
+            let Some(key) = self.key_of(ended.pid) else { continue };
+            // It may have said more meanwhile: that another process has taken its place, for one.
+            self.read_report(key)?;
             if let Some(at) = self.processes.iter().position(|process| process.pid == ended.pid) {
-                let key = self.processes[at].key;
-                self.read_report(key)?;
                 self.process_ended(at, ended.code)?;
             }
         }
         Ok(())
+    }
+
+    fn key_of(&self, pid: Pid) -> Option<u32> {
+        self.processes.iter().find(|process| process.pid == pid).map(|process| process.key)
     }
 
     pub(super) fn process_ended(&mut self, at: usize, code: u8) -> Result<()> {

@@ -17,7 +17,7 @@ pub fn bring_loopback_up() -> Result<()> {
     // SAFETY: the structure consists of numbers and a union of them, for which zero is a value.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
-        *to = from.cast_signed();
+        *to = libc::c_char::try_from(*from).unwrap_or_default();
     }
     request.ifr_ifru.ifru_flags = flags();
     // SAFETY: SIOCSIFFLAGS reads one `ifreq` (netdevice(7)), which outlives the call.

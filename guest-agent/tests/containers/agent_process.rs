@@ -15,7 +15,7 @@ use nix::sys::prctl::{set_child_subreaper, set_dumpable, set_pdeathsig};
 use nix::sys::signal::Signal;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -71,13 +71,7 @@ fn serve(places: &Places) -> Result<End> {
     };
     let cgroups = places.cgroups.clone();
     let mut agent = Agent::new(control, Environment { dial, disks, cgroups, mount_points })?;
-    let end = agent.run();
-    if let Err(error) = &end {
-        // The rest of a broken agent's life would be a restart.
-        eprintln!("agent: {error}");
-    }
-    let _control = agent.as_fd();
-    end
+    agent.run()
 }
 
 #[derive(Debug)]

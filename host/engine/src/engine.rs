@@ -31,7 +31,11 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     pub fn open_at(root: &Path) -> Result<Self, EngineError> {
-        let engine = Self { root: StateRoot::open(root)?, assets: OnceLock::new(), automatic: OnceLock::new() };
+        let engine = Self {
+            root: StateRoot::open(root).map_err(|error| unusable(root, error))?,
+            assets: OnceLock::new(),
+            automatic: OnceLock::new(),
+        };
         engine.settle()?;
         Ok(engine)
     }
@@ -65,4 +69,17 @@ impl Engine {
             other => other.into(),
         })
     }
+}
+
+/// Why there can be no state here, and what to do about it.
+fn unusable(root: &Path, error: StateError) -> EngineError {
+    let why = match &error {
+        StateError::NotWritable(_) => "permission denied".to_owned(),
+        StateError::Io { source, .. } => source.to_string(),
+        _ => return error.into(),
+    };
+    let root = root.display();
+    EngineError::Invalid(format!(
+        "cannot write to the state directory {root}: {why}; set HULL_ROOT to a directory that can be written"
+    ))
 }

@@ -158,5 +158,5 @@ pub(crate) fn ignore_not_found(result: Result<(), StateError>) -> Result<(), Eng
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

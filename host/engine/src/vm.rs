@@ -158,8 +158,8 @@ impl Engine {
         Err(EngineError::Vm(format!("VM {name:?} kept being removed while it was being made; try again")))
     }
 
-    /// Starts a named VM that does not run. `None`: it had to go, because this command asks for another shape; what a VM
-    /// that does not run becomes is for the flags to say.
+    /// Starts a named VM that does not run. `None`: it was made anew, because flags ask for another shape, and is to be
+    /// looked for again.
     fn start_named(
         &self,
         vm: VmDir,
@@ -168,17 +168,18 @@ impl Engine {
         start_lock: FileLock,
     ) -> Result<Option<PendingVm>, EngineError> {
         let Ok(record) = vm.record::<MachinePlan>() else { return Ok(None) };
-        if !plan::asks_for_shape(config) {
-            let boot = self.boot_of(&record)?;
+        let (mut again, boot) = self.plan_again(&record, config)?;
+        if again == record {
             return self.spawn_shim(vm, lock, Some(start_lock), boot).map(Some);
         }
-        let VmPlan { machine, boot } = self.plan_vm(config)?;
-        let asked = (&boot.backend, &machine, config.vm.idle_timeout_seconds);
-        if (&record.backend, &record.machine, record.idle_timeout_seconds) == asked {
-            return self.spawn_shim(vm, lock, Some(start_lock), boot).map(Some);
-        }
+        // A record never changes, so the VM is made anew.
         vm.remove()?;
-        Ok(None)
+        again.id = new_id()?;
+        again.created_at = Timestamp::now();
+        match self.root.create_vm(&again) {
+            Ok(_) | Err(StateError::NameTaken { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn spawn_shim(
@@ -226,10 +227,9 @@ fn record(
     boot: &Boot,
     idle_timeout_seconds: Option<u64>,
 ) -> Result<VmRecord<MachinePlan>, EngineError> {
-    let id = hull_platform::random::array().map_err(EngineError::io("get random bytes"))?;
     Ok(VmRecord {
         version: hull_state::VERSION,
-        id: VmId::from_bytes(id),
+        id: new_id()?,
         name: name.map(str::to_owned),
         created_at: Timestamp::now(),
         backend: boot.backend.clone(),
@@ -237,4 +237,9 @@ fn record(
         idle_timeout_seconds,
         lifetime: if name.is_some() { Lifetime::Named } else { Lifetime::WithContainer },
     })
+}
+
+fn new_id() -> Result<VmId, EngineError> {
+    let bytes = hull_platform::random::array().map_err(EngineError::io("get random bytes"))?;
+    Ok(VmId::from_bytes(bytes))
 }

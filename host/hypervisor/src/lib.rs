@@ -21,7 +21,7 @@
 //! There are no register accessors and no methods for single features: such things come as small traits of their own,
 //! behind an `Option`, as [`Doorbells`] does. There is no device model here; `hull-machine` joins the two.
 //!
-//! What is implemented so far is the probe for KVM ([`kvm::probe`]); the adapters behind the traits are not.
+//! KVM on x86-64 is the one that is implemented; HVF and WHP are what the traits were measured against.
 
 use hull_platform::event::Event;
 use std::num::NonZeroU8;

@@ -7,7 +7,7 @@ use crate::backend::MachineError;
 use crate::plan::{Discovery, KernelImage};
 use flate2::read::GzDecoder;
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -49,12 +49,14 @@ pub fn inspect(path: &Path, with_modules: bool) -> Result<KernelImage, MachineEr
 fn configuration(path: &Path) -> Result<String, MachineError> {
     let failed = |path: &Path, source| MachineError::Io { action: format!("read {}", path.display()), source };
     let beside = PathBuf::from(format!("{}.config", path.display()));
-    let image = fs::read(path).map_err(|source| failed(path, source))?;
+    let mut file = File::open(path).map_err(|source| failed(path, source))?;
     match fs::read_to_string(&beside) {
         Ok(text) => return Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(failed(&beside, source)),
     }
+    let mut image = Vec::new();
+    file.read_to_end(&mut image).map_err(|source| failed(path, source))?;
     embedded(&image).ok_or_else(|| {
         MachineError::Plan(format!(
             "kernel {} does not say how it was built: put its configuration into {}, or build it with CONFIG_IKCONFIG",

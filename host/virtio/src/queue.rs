@@ -26,7 +26,7 @@ use std::error::Error;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC, VRING_AVAIL_F_NO_INTERRUPT};
 use virtio_queue::{QueueOwnedT, QueueT};
 use vm_memory::{Bytes, GuestAddress};
@@ -84,8 +84,9 @@ pub enum QueueError {
     },
 }
 
-/// Most chains that are served in one go.
+/// Most chains that are served in one go, and for how long: a request may move gigabytes.
 const BATCH: usize = 128;
+const SLICE: Duration = Duration::from_millis(20);
 
 /// The rings and the memory of one queue.
 #[derive(Debug)]
@@ -274,11 +275,11 @@ impl ActiveQueue {
     }
 
     /// Lets `handler` serve every chain that is available, until the driver has promised to kick for the next, or until
-    /// the handler pauses: then this says until when. After a good many chains it kicks itself instead, so that a driver
-    /// which never pauses cannot keep its worker from being stopped.
+    /// the handler pauses: then this says until when. After a good many chains, or a good while, it kicks itself instead,
+    /// so that a driver which never pauses cannot keep its worker from being stopped.
     pub(crate) fn serve(&mut self, handler: &mut impl QueueHandler) -> Option<Instant> {
         let served = self.attempt(|queue, interrupt| {
-            let mut count = 0;
+            let (mut count, begun) = (0, Instant::now());
             loop {
                 queue.disable_kicks()?;
                 while handler.pause().is_none() && handler.serve_one(queue)? {
@@ -288,7 +289,7 @@ impl ActiveQueue {
                     if queue.wants_interrupt()? {
                         interrupt.used();
                     }
-                    if count == BATCH {
+                    if count == BATCH || begun.elapsed() > SLICE {
                         return Ok(Served::Some);
                     }
                 }

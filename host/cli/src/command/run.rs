@@ -51,7 +51,7 @@ impl Run {
         let (stdin, tty, quiet) = (self.container.interactive, self.container.tty, self.container.quiet);
         let streams = Streams::new(stdin, tty, self.attach.detach_keys.clone());
         if !self.detach {
-            streams.check().map_err(Failure::of_hull)?;
+            streams.check()?;
         }
         let mode = self.attach.mode(tty);
         let request = self.container.request(self.detach)?;

@@ -1,3 +1,7 @@
+//! Against a directory and a shim that the test plays itself.
+
+#![cfg(unix)]
+
 use super::*;
 use crate::fixtures;
 use hull_machine::plan::{Discovery, KernelImage};

@@ -50,11 +50,30 @@ impl Engine {
         Ok(VmPlan { machine, boot })
     }
 
-    /// What there is to say about booting a VM that was made earlier.
-    pub(super) fn boot_of(&self, record: &VmRecord<MachinePlan>) -> Result<Boot, EngineError> {
-        let backend = self.choose_backend(Some(&record.backend))?;
-        let stock = self.assets()?.stock_kernel() == record.machine.kernel.path;
-        Ok(Boot { backend: record.backend.clone(), software: backend.software, stock_kernel: stock })
+    /// What a named VM that does not run becomes when this container starts it: what flags say nothing of stays, but the
+    /// default kernel is always the present one.
+    pub(super) fn plan_again(
+        &self,
+        record: &VmRecord<MachinePlan>,
+        config: &ContainerConfig,
+    ) -> Result<(VmRecord<MachinePlan>, Boot), EngineError> {
+        let mut again = record.clone();
+        again.idle_timeout_seconds = config.vm.idle_timeout_seconds.or(record.idle_timeout_seconds);
+        if let Some(mebibytes) = config.vm.memory_mib {
+            again.machine.memory_mib = in_range(mebibytes.into())?;
+        }
+        if config.vm.cpus.is_some() {
+            again.machine.vcpus = vcpus(config, host_cpus())?;
+        }
+        let assets = self.assets()?;
+        if config.vm.kernel.is_some() || record.machine.kernel.path.starts_with(assets.path()) {
+            let files = self.boot_files(config)?;
+            (again.machine.kernel, again.machine.initramfs) = (files.kernel, files.initramfs);
+        }
+        let backend = self.choose_backend(Some(config.vm.backend.as_deref().unwrap_or(&record.backend)))?;
+        again.backend = backend.name.to_owned();
+        let stock_kernel = again.machine.kernel.path == assets.stock_kernel();
+        Ok((again, Boot { backend: backend.name.to_owned(), software: backend.software, stock_kernel }))
     }
 
     fn boot_files(&self, config: &ContainerConfig) -> Result<BootFiles, EngineError> {
@@ -65,16 +84,6 @@ impl Engine {
         let initramfs = if stock { assets.stock_initramfs()? } else { assets.initramfs()? };
         Ok(BootFiles { kernel, initramfs, stock })
     }
-}
-
-/// Whether the container's flags say anything about the shape of its VM.
-pub(super) fn asks_for_shape(config: &ContainerConfig) -> bool {
-    let vm = &config.vm;
-    vm.memory_mib.is_some()
-        || vm.cpus.is_some()
-        || vm.backend.is_some()
-        || vm.kernel.is_some()
-        || vm.idle_timeout_seconds.is_some()
 }
 
 /// A named VM that runs cannot change: refuses flags that ask it to.
@@ -128,6 +137,10 @@ fn memory_mib(config: &ContainerConfig) -> Result<u32, EngineError> {
         }
         (None, None) => u64::from(DEFAULT_MEMORY_MIB),
     };
+    in_range(asked)
+}
+
+fn in_range(asked: u64) -> Result<u32, EngineError> {
     let mib = u32::try_from(asked).ok().filter(|mib| *mib >= LEAST_MEMORY_MIB);
     mib.ok_or_else(|| {
         EngineError::Invalid(format!("a VM cannot have {asked} MiB of memory: at least {LEAST_MEMORY_MIB} MiB"))

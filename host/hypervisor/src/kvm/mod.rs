@@ -1,4 +1,4 @@
-//! KVM on x86-64 Linux; so far only the question whether it works.
+//! KVM on x86-64 Linux: the traits of the fine cut, and the question whether it works at all ([`probe`]).
 //!
 //! Governed by the kernel's `Documentation/virt/kvm/api.rst`.
 //!

@@ -352,6 +352,61 @@ fn a_driver_that_never_pauses_does_not_hold_the_worker() {
     assert_eq!(queue.kick().clear().unwrap(), Some(1), "it kicked itself, to go on later");
 }
 
+/// Takes its time for each request.
+struct Slow(Echo, Duration);
+
+impl QueueHandler for Slow {
+    fn serve_one(&mut self, queue: &mut Queue) -> Result<bool, QueueError> {
+        let served = self.0.serve_one(queue)?;
+        if served {
+            std::thread::sleep(self.1);
+        }
+        Ok(served)
+    }
+}
+
+#[test]
+fn long_requests_do_not_hold_the_worker_one_after_another() {
+    let mut driver = Driver::new(16);
+    let (mut queue, _) = active(&driver);
+    for _ in 0..5 {
+        driver.offer_chain(&[readable(BUFFERS, 1)]);
+    }
+    let mut slow = Slow(Echo(Chain::default()), SLICE + Duration::from_millis(1));
+    assert_eq!(queue.serve(&mut slow), None);
+    assert_eq!((driver.used().len(), queue.kick().clear().unwrap()), (1, Some(1)), "and it goes on by itself");
+}
+
+/// Serves two requests and then pauses.
+struct Lazy(Echo, u32, Instant);
+
+impl QueueHandler for Lazy {
+    fn serve_one(&mut self, queue: &mut Queue) -> Result<bool, QueueError> {
+        self.1 += 1;
+        self.0.serve_one(queue)
+    }
+
+    fn pause(&mut self) -> Option<Instant> {
+        (self.1 == 2).then_some(self.2)
+    }
+}
+
+#[test]
+fn a_handler_that_pauses_is_left_alone_until_its_time() {
+    let mut driver = Driver::new(16);
+    let (mut queue, counts) = active(&driver);
+    for _ in 0..3 {
+        driver.offer_chain(&[readable(BUFFERS, 1)]);
+    }
+    let mut lazy = Lazy(Echo(Chain::default()), 0, Instant::now());
+    assert_eq!(queue.serve(&mut lazy), Some(lazy.2));
+    assert_eq!((driver.used().len(), queue.kick().clear().unwrap()), (2, None));
+    lazy.1 = 10;
+    assert_eq!(queue.serve(&mut lazy), None);
+    assert_eq!(driver.used().len(), 1);
+    assert_eq!(counts.used.load(Ordering::Relaxed), 3);
+}
+
 #[test]
 fn no_descriptors_whatever_cause_a_panic_or_a_buffer_outside_memory() {
     let mut random = Random::new(42);
