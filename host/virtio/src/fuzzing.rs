@@ -7,14 +7,15 @@
 #[cfg(test)]
 mod tests;
 
-use crate::queue::{GuestMemory, Layout};
+use crate::queue::{ActiveQueue, GuestMemory, Layout, Queue, QueueInterrupt};
+use hull_platform::event::Event;
 use std::sync::Arc;
 use vm_memory::{Bytes, GuestAddress};
 
 pub use crate::device::balloon::fuzzing::balloon;
 pub use crate::device::block::fuzzing::block;
 pub use crate::device::console::fuzzing::console;
-pub use crate::device::vsock::fuzzing::vsock;
+pub use crate::device::vsock::fuzzing::{rings as vsock_rings, vsock};
 pub use crate::queue::fuzzing::queue;
 pub use crate::transport::mmio::fuzzing::registers;
 
@@ -88,4 +89,14 @@ pub(crate) fn memory(image: &[u8]) -> Arc<GuestMemory> {
     let image = &image[..image.len().min(length)];
     memory.write_slice(image, GuestAddress(0)).expect("the first region holds it");
     Arc::new(memory)
+}
+
+/// A queue whose driver nobody tells anything.
+pub(crate) fn active(queue: Queue) -> ActiveQueue {
+    struct Silent;
+    impl QueueInterrupt for Silent {
+        fn used(&self) {}
+        fn broken(&self) {}
+    }
+    ActiveQueue::new("fuzz".to_owned(), queue, Event::new().expect("there are files to open"), Box::new(Silent))
 }

@@ -16,7 +16,7 @@ pub(super) const TESTS: &[Test] = &[
     test("output and exit status", &[], output_and_exit_status),
     test("signals and their statuses", &[], signals),
     test("what was written is there in the next life", &[], writable_layer),
-    test("nothing is left of a hundred processes and twenty containers", &[], no_leaks),
+    test("nothing is left of ten containers and thirty processes", &[], no_leaks),
     test("the small init reaps and passes signals on", &[], small_init),
     test("the end of the VM ends everything first", &[], end_of_vm),
     test("the agent ends when the host is gone", &[], host_gone),
@@ -86,10 +86,10 @@ fn no_leaks(assets: &Assets) {
     let first = vm.run(&options, Document::new(&["true"]));
     assert_eq!(first.code, 0);
     let before = census(&vm);
-    for _ in 0..20 {
+    for _ in 0..10 {
         let options = vm.options();
         let running = vm.start(&options, Document::new(&["sleep", "1000"]));
-        for number in 0..5_u8 {
+        for number in 0..3_u8 {
             let further = vm.exec(&options.container, exec(&["sh", "-c", &format!("exit {number}")]), "");
             assert_eq!(vm.finish(further).code, number);
         }

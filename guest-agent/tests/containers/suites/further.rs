@@ -59,10 +59,14 @@ fn ending(assets: &Assets) {
 }
 
 fn list(assets: &Assets) {
+    // Ready only once the child is the program that it is to become.
+    const SCRIPT: &str =
+        "sleep 1000 & until read name < /proc/2/comm && [ $name = sleep ]; do :; done; echo ready; wait";
+    let first = format!("sh -c {SCRIPT}");
     let mut vm = Vm::boot(assets);
     let mut options = vm.options();
     options.user = "www".to_owned();
-    let mut running = vm.start(&options, Document::new(&["sh", "-c", "sleep 1000 & echo ready; wait"]));
+    let mut running = vm.start(&options, Document::new(&["sh", "-c", SCRIPT]));
     read_until(&mut running.streams.stdout, "ready\n");
     let mut further = vm.exec(&options.container, exec(&["sh", "-c", "echo ready; read x"]), "");
     read_until(&mut further.streams.stdout, "ready\n");
@@ -71,11 +75,7 @@ fn list(assets: &Assets) {
     };
     let seen: Vec<_> =
         entries.iter().map(|entry| (entry.pid, entry.parent, entry.uid, entry.command.as_str())).collect();
-    let expected = [
-        (1, 0, 33, "sh -c sleep 1000 & echo ready; wait"),
-        (2, 1, 33, "sleep 1000"),
-        (3, 0, 0, "sh -c echo ready; read x"),
-    ];
+    let expected = [(1, 0, 33, first.as_str()), (2, 1, 33, "sleep 1000"), (3, 0, 0, "sh -c echo ready; read x")];
     assert_eq!(seen, expected);
     let Ok(Outcome::Usage(usage)) = vm.call(Request::Usage(reference(&options.container))) else { panic!("no usage") };
     assert!(usage == Usage::default() || usage.memory_limit.is_none(), "{usage:?}");

@@ -28,7 +28,7 @@ fn say(vm: &mut Vm, document: impl FnOnce(Document) -> Document, script: &str) -
 fn namespaces(assets: &Assets) {
     let mut vm = Vm::boot(assets);
     let script = "hostname; echo $$; cat /proc/sys/kernel/domainname; for n in mnt pid net ipc uts cgroup user; do readlink /proc/self/ns/$n; done; \
-                  cat /proc/self/cgroup; ip -o addr show lo | grep -c 127.0.0.1/8; wc -l < /proc/net/dev; ls /proc | grep -c '^[0-9]'";
+                  cat /proc/self/cgroup; ip -o addr show lo | grep -c 127.0.0.1/8; wc -l < /proc/net/dev; ls /proc > /tmp/all; grep -c '^[0-9]' /tmp/all";
     let said = say(&mut vm, |document| document.with("/domainname", json!("example.org")), script);
     let lines: Vec<_> = said.lines().collect();
     assert_eq!(lines[..3], ["box", "1", "example.org"], "{said}");
@@ -38,7 +38,7 @@ fn namespaces(assets: &Assets) {
     }
     assert_eq!(agent("user").to_str(), Some(lines[9]));
     assert!(lines[10..].contains(&"0::/"), "its cgroup is the root of its view: {said}");
-    assert_eq!(lines[lines.len() - 3..], ["1", "3", "3"], "loopback alone; sh, ls and grep: {said}");
+    assert_eq!(lines[lines.len() - 3..], ["1", "3", "2"], "loopback alone; sh and ls: {said}");
 }
 
 fn devices(assets: &Assets) {

@@ -1,10 +1,10 @@
 //! Signals that reach the command line while it is attached.
 //!
-//! Before the container runs, the first signal waits to be passed on, and a second one that means "end" ends the command,
-//! together with a VM that boots for this container alone.
-//! Afterwards signals go to the container, or end the command alone if they are not to be passed on; a change of the
-//! terminal's size goes to the process's terminal. Each travels on a connection of its own, so that a process which does
-//! not read its standard input holds up none of them.
+//! Before the process runs, signals wait to be passed on. The first that means "end" besides stops the VM that boots for the
+//! process alone, so that the start fails and leaves nothing behind; a named VM boots for others too. A second one ends the
+//! command at once. Afterwards signals go to the container, or end the command alone if they are not to be passed on; a
+//! change of the terminal's size goes to the process's terminal. Each travels on a connection of its own, so that a process
+//! which does not read its standard input holds up none of them.
 
 use hull_engine::{Engine, Session};
 use hull_platform::signals::{self, LinuxSignal};
@@ -63,15 +63,22 @@ impl SignalProxy {
     }
 
     /// A VM boots for the process alone: if the person gives up, it goes too.
-    pub fn booting(&self, booting: &VmDir) {
-        if let Phase::Starting { vm, .. } = &mut *lock(&self.phase) {
+    pub fn booting(&self, engine: &Arc<Engine>, booting: &VmDir) {
+        if let Phase::Starting { waiting, vm } = &mut *lock(&self.phase) {
             *vm = Some(booting.clone());
+            if first_ending(waiting).is_some() {
+                stop(engine, booting);
+            }
         }
     }
 
     /// The start failed. If that is because the person gave up, the command ends in here, with the signal's exit status.
     pub fn failed(&self) {
-        drop(lock(&self.phase));
+        if let Phase::Starting { waiting, .. } = &*lock(&self.phase)
+            && let Some(signal) = first_ending(waiting)
+        {
+            end(signal);
+        }
     }
 
     /// The process runs: what waited is passed on.
@@ -108,10 +115,10 @@ impl Watcher {
         for signal in signals {
             let running = match &mut *lock(&self.phase) {
                 Phase::Starting { waiting, vm } => {
-                    if waiting.iter().any(|waiting| ENDING.contains(waiting)) && ENDING.contains(&signal) {
-                        // Nothing can be done about a VM that does not want to go.
-                        vm.iter().for_each(|vm| drop(self.engine.stop_vm(vm)));
-                        end(signal);
+                    match (ENDING.contains(&signal), first_ending(waiting), vm) {
+                        (true, Some(_), _) => end(signal),
+                        (true, None, Some(vm)) => stop(&self.engine, vm),
+                        _ => {}
                     }
                     waiting.push(signal);
                     continue;
@@ -124,6 +131,17 @@ impl Watcher {
             deliver(&self.engine, &running, signal);
         }
     }
+}
+
+fn first_ending(waiting: &[LinuxSignal]) -> Option<LinuxSignal> {
+    waiting.iter().copied().find(|signal| ENDING.contains(signal))
+}
+
+/// On a thread of its own: a VM may take its time to end, and a second signal must be heard.
+fn stop(engine: &Arc<Engine>, vm: &VmDir) {
+    let (engine, vm) = (Arc::clone(engine), vm.clone());
+    // Nothing can be done about a VM that does not want to go.
+    drop(thread::Builder::new().name("stop".to_owned()).spawn(move || drop(engine.stop_vm(&vm))));
 }
 
 /// As the signal itself would, but with the terminal as it was.

@@ -67,7 +67,7 @@ impl Run {
         let tell = |boot: &Boot, vm: &VmDir| {
             announce(boot, quiet);
             if own_vm {
-                signals.booting(vm);
+                signals.booting(&engine, vm);
             }
         };
         let started = engine.run(request, Some(streams.attach.clone()), &tell).map_err(|error| {

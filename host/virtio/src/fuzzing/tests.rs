@@ -44,3 +44,8 @@ fn console() {
 fn balloon() {
     replay("balloon", super::balloon);
 }
+
+#[test]
+fn vsock_rings() {
+    replay("vsock_rings", super::vsock_rings);
+}

@@ -352,6 +352,21 @@ fn a_driver_that_never_pauses_does_not_hold_the_worker() {
     assert_eq!(queue.kick().clear().unwrap(), Some(1), "it kicked itself, to go on later");
 }
 
+#[test]
+fn a_ring_over_the_other_does_not_hold_the_worker() {
+    // The flags of the used ring, which say whether kicks are wanted, lie on the index of the available ring: while they
+    // are it seems to have a chain, while they are not it seems to have none.
+    let driver = Driver::new(16);
+    let layout = Layout { used: driver.layout().available + 4, ..driver.layout() };
+    let layout = Layout { available: layout.used - 2, ..layout };
+    for next_available in [0, 1] {
+        let queue = Queue::new(driver.memory(), layout, 0, next_available).unwrap();
+        let interrupt = Box::new(Arc::new(Counts::default()));
+        let mut queue = ActiveQueue::new("test".to_owned(), queue, Event::new().unwrap(), interrupt);
+        queue.serve(&mut Echo(Chain::default()));
+    }
+}
+
 /// Takes its time for each request.
 struct Slow(Echo, Duration);
 

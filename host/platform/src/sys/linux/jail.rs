@@ -41,9 +41,12 @@ pub(crate) fn confine(uid: u32) -> Result<Jail, JailError> {
     let mut layers = Vec::new();
     let tied_to_parent = prctl::get_pdeathsig().map_err(failed("read the parent-death signal"))?;
     if nix::unistd::geteuid().is_root() {
-        privileges::leave_file_systems()?;
-        privileges::become_uid(uid)?;
-        layers.extend(["empty-root", "no-network", "own-uid"]);
+        if privileges::leave_file_systems()? {
+            layers.extend(["empty-root", "no-network"]);
+        }
+        if privileges::become_uid(uid)? {
+            layers.push("own-uid");
+        }
     }
     privileges::drop_capabilities()?;
     layers.push("no-capabilities");

@@ -57,7 +57,7 @@ struct Pipe {
 pub(super) struct Stream(Arc<Mutex<Pipe>>);
 
 impl Stream {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Arc::new(Mutex::new(Pipe { room: usize::MAX, ..Pipe::default() })))
     }
 

@@ -2,12 +2,16 @@
 
 use super::bench::{Bench, GUEST_PORT, PORT, Stream, to_host};
 use super::connection::BUFFER;
-use super::hub::MAX_CONNECTIONS;
+use super::hub::{Expected, Hub, MAX_CONNECTIONS};
 use super::packet::Header;
-use crate::fuzzing::Input;
+use super::service::{give, take};
+use crate::fuzzing::{FIRST, Input, LAYOUT, active, memory};
 use crate::queue::driver::{BUFFERS, HOLE, Part, SEAM};
+use crate::queue::{Layout, Queue};
 use hull_platform::wait::Ready;
 use std::io;
+use std::sync::Arc;
+use vm_memory::{Bytes, GuestAddress};
 
 /// Ports on either side: few, so that packets meet.
 const PORTS: u32 = 4;
@@ -102,6 +106,44 @@ fn happen(bench: &mut Bench, stream: &Stream, input: &mut Input<'_>) {
             let bits = input.u8();
             let [readable, writable, hangup] = [1, 2, 4].map(|bit| bits & bit != 0);
             bench.event(stream, |token| Ready { token, readable, writable, hangup });
+        }
+    }
+}
+
+/// Most turns of one input.
+const TURNS: usize = 32;
+
+/// Drives both queues as the worker does, in a memory that the input has written, at places that it has chosen.
+pub fn rings(input: &[u8]) {
+    let mut input = Input::new(input);
+    let features = u64::from(input.u8()) << 28;
+    let base = u64::from(input.u16());
+    let [descriptors, available, used] = [0, 0x100, 0x140].map(|part| base + part);
+    // One ring may lie over another.
+    let [available, used] =
+        [available, used].map(|part| part.wrapping_add_signed(i16::from_le_bytes(input.array()).into()));
+    let image = input.take(0x600);
+    let memory = memory(image);
+    let rx = Layout { size: 16, descriptors, available, used };
+    let [Ok(tx), Ok(rx)] = [LAYOUT, rx].map(|layout| Queue::new(Arc::clone(&memory), layout, features, 0)) else {
+        return;
+    };
+    let (mut tx, mut rx) = (active(tx), active(rx));
+    let expected = Expected::default();
+    let mut hub = Hub::new(3, expected.clone());
+    for port in 0..PORTS {
+        let stream = Stream::new();
+        stream.give(&[9; 1000]);
+        expected.add(PORT + port, stream);
+    }
+    for _ in 0..TURNS {
+        let _ = take(&mut hub, &mut tx) | give(&mut hub, &mut rx);
+        if input.is_empty() {
+            return;
+        }
+        let (address, bytes) = (u64::from(input.u16()), input.take(8));
+        if address + 8 <= FIRST {
+            memory.write_slice(bytes, GuestAddress(address)).expect("it is within the first region");
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The hub on a worker thread, with its two queues and a wait set.
 
 use super::hub::{Given, Hub, Watch};
+use super::stream::Stream;
 use crate::queue::{ActiveQueue, warn_failed};
 use crate::worker::{FIRST_TOKEN, Service};
 use hull_platform::socket::LocalStream;
@@ -10,7 +11,7 @@ use std::io;
 const RX_KICK: u64 = FIRST_TOKEN;
 const TX_KICK: u64 = FIRST_TOKEN + 1;
 
-/// Packets in one direction before the other has its turn.
+/// Turns in one direction before the other has its turn.
 const BURST: usize = 128;
 
 /// Turns before the worker looks at its wait set again, which it must do to be stopped.
@@ -37,7 +38,7 @@ impl VsockService {
         let mut busy = true;
         for _ in 0..TURNS {
             // Both, whatever the first says: an answer may be due, and what was given may end a pause.
-            busy = self.take() | self.give();
+            busy = take(&mut self.hub, &mut self.tx) | give(&mut self.hub, &mut self.rx);
             if !busy {
                 break;
             }
@@ -46,53 +47,6 @@ impl VsockService {
             warn_failed("kick a queue", self.tx.kick().signal());
         }
         self.hub.update_watch(&mut Epoll(waits));
-    }
-
-    /// Takes packets from the guest; whether there were any.
-    fn take(&mut self) -> bool {
-        let hub = &mut self.hub;
-        let taken = self.tx.attempt(|queue, interrupt| {
-            let mut count = 0;
-            queue.disable_kicks()?;
-            while count < BURST {
-                if hub.take(queue)? {
-                    count += 1;
-                } else if hub.is_paused() || !queue.enable_kicks()? {
-                    // While paused no kick is needed: the guest's next buffer comes with a kick of the other queue.
-                    break;
-                }
-            }
-            if count > 0 && queue.wants_interrupt()? {
-                interrupt.used();
-            }
-            Ok(count > 0)
-        });
-        taken.unwrap_or(false)
-    }
-
-    /// Gives packets to the guest; whether there were any.
-    fn give(&mut self) -> bool {
-        let hub = &mut self.hub;
-        let given = self.rx.attempt(|queue, interrupt| {
-            let mut count = 0;
-            queue.disable_kicks()?;
-            while count < BURST {
-                match hub.give(queue)? {
-                    Given::Packet => count += 1,
-                    Given::Nothing => break,
-                    Given::NoBuffer => {
-                        if !queue.enable_kicks()? {
-                            break;
-                        }
-                    }
-                }
-            }
-            if count > 0 && queue.wants_interrupt()? {
-                interrupt.used();
-            }
-            Ok(count > 0)
-        });
-        given.unwrap_or(false)
     }
 }
 
@@ -115,6 +69,53 @@ impl Service for VsockService {
         }
         self.serve(waits);
     }
+}
+
+/// Takes packets from the guest; whether there were any.
+pub(super) fn take<S: Stream>(hub: &mut Hub<S>, tx: &mut ActiveQueue) -> bool {
+    let taken = tx.attempt(|queue, interrupt| {
+        let mut taken = false;
+        queue.disable_kicks()?;
+        // Bounded by turns, not by packets: a driver that has put one ring over the other can make chains appear in
+        // one and vanish again by what is written to the other.
+        for _ in 0..BURST {
+            if hub.take(queue)? {
+                taken = true;
+            } else if hub.is_paused() || !queue.enable_kicks()? {
+                // While paused no kick is needed: the guest's next buffer comes with a kick of the other queue.
+                break;
+            }
+        }
+        if taken && queue.wants_interrupt()? {
+            interrupt.used();
+        }
+        Ok(taken)
+    });
+    taken.unwrap_or(false)
+}
+
+/// Gives packets to the guest; whether there were any.
+pub(super) fn give<S: Stream>(hub: &mut Hub<S>, rx: &mut ActiveQueue) -> bool {
+    let given = rx.attempt(|queue, interrupt| {
+        let mut given = false;
+        queue.disable_kicks()?;
+        for _ in 0..BURST {
+            match hub.give(queue)? {
+                Given::Packet => given = true,
+                Given::Nothing => break,
+                Given::NoBuffer => {
+                    if !queue.enable_kicks()? {
+                        break;
+                    }
+                }
+            }
+        }
+        if given && queue.wants_interrupt()? {
+            interrupt.used();
+        }
+        Ok(given)
+    });
+    given.unwrap_or(false)
 }
 
 struct Epoll<'a>(&'a WaitSet);

@@ -6,33 +6,54 @@ use crate::jail::JailError;
 use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{Gid, Uid, chdir, pivot_root, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, chdir, chroot, pivot_root, setgroups, setresgid, setresuid};
 
 /// A directory that every Linux system has, to be the empty root's place for a moment.
 const PLACE: &str = "/proc";
 
-/// Moves into namespaces with no files, no network and no neighbours.
-pub(super) fn leave_file_systems() -> Result<(), JailError> {
+/// Moves into namespaces with no files, no network and no neighbours; false if this root may not, as in a container.
+pub(super) fn leave_file_systems() -> Result<bool, JailError> {
     let spaces =
         CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
-    unshare(spaces).map_err(failed("leave the host's namespaces"))?;
+    match unshare(spaces) {
+        Err(Errno::EPERM) => return Ok(false),
+        outcome => outcome.map_err(failed("leave the host's namespaces"))?,
+    }
     let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(failed("make mounts private"))?;
+    match mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none) {
+        // The root is no mount point where hull itself runs in a chroot: nothing is mounted in this namespace's copy of
+        // it that could spread.
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(error) => return Err(failed("make mounts private")(error)),
+    }
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("tmpfs"), PLACE, Some("tmpfs"), flags, Some("size=4k,mode=0555"))
         .map_err(failed("mount an empty root"))?;
     chdir(PLACE).map_err(failed("enter the empty root"))?;
-    pivot_root(".", ".").map_err(failed("change the root"))?;
-    umount2(".", MntFlags::MNT_DETACH).map_err(failed("let the old root go"))?;
-    chdir("/").map_err(failed("enter the new root"))
+    match pivot_root(".", ".") {
+        Ok(()) => umount2(".", MntFlags::MNT_DETACH).map_err(failed("let the old root go"))?,
+        // The root is no mount point where hull itself runs in a chroot. Leaving one takes a capability, and all are
+        // about to go.
+        Err(Errno::EINVAL) => chroot(".").map_err(failed("change the root"))?,
+        Err(error) => return Err(failed("change the root")(error)),
+    }
+    chdir("/").map_err(failed("enter the new root"))?;
+    Ok(true)
 }
 
-/// Becomes a user that owns nothing.
-pub(super) fn become_uid(uid: u32) -> Result<(), JailError> {
+/// Becomes a user that owns nothing; false if there is none for this root, as in a user namespace.
+pub(super) fn become_uid(uid: u32) -> Result<bool, JailError> {
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
-    setgroups(&[]).map_err(failed("leave its groups"))?;
-    setresgid(group, group, group).map_err(failed("change its group"))?;
-    setresuid(user, user, user).map_err(failed("change its user"))
+    match setgroups(&[]) {
+        Err(Errno::EPERM) => return Ok(false),
+        outcome => outcome.map_err(failed("leave its groups"))?,
+    }
+    match setresgid(group, group, group) {
+        Err(Errno::EPERM | Errno::EINVAL) => return Ok(false),
+        outcome => outcome.map_err(failed("change its group"))?,
+    }
+    setresuid(user, user, user).map_err(failed("change its user"))?;
+    Ok(true)
 }
 
 #[repr(C)]

@@ -1,0 +1,80 @@
+//! Guests that cannot go on, and machines that cannot be.
+
+use crate::machine::{Answers, Host, Machine, MEMORY_SIZE, Memory, SET_UP, config};
+use crate::suite::Test;
+use hull_hypervisor::{Entry, Hypervisor as _, HypervisorError, InterruptController, MemoryRegion, RunEnd, VmConfig};
+use std::sync::Arc;
+
+pub const TESTS: &[Test] = &[
+    ("faults::triple_fault", triple_fault),
+    ("faults::triple_fault_on_a_later_vcpu", triple_fault_on_a_later_vcpu),
+    ("faults::instructions_in_a_device", instructions_in_a_device),
+    ("faults::machines_of_another_architecture", machines_of_another_architecture),
+    ("faults::memory_twice_in_one_place", memory_twice_in_one_place),
+];
+
+/// An exception with a table of no length.
+const TRIPLE_FAULT: &str = "
+    0f 01 1d 00 90 00 00            ; lidt [0x9000]: zeros
+    0f 0b                           ; ud2
+";
+
+fn fault(end: &RunEnd) -> &str {
+    let RunEnd::Fault(what) = end else { panic!("{end:?}") };
+    assert!(!what.contains('\n') && what.contains("rip 0x"), "one line with the numbers: {what}");
+    what
+}
+
+fn triple_fault() {
+    let ends = Machine::new(&[TRIPLE_FAULT]).start().ends();
+    assert!(fault(&ends[0]).starts_with("triple fault"), "{ends:?}");
+}
+
+fn triple_fault_on_a_later_vcpu() {
+    let start = "
+        c7 05 00 03 e0 fe 00 45 0c 00   ; mov dword [0xfee00300], 0xc4500: initialise all others
+        c7 05 00 03 e0 fe 08 46 0c 00   ; mov dword [0xfee00300], 0xc4608: start them at 0x8000
+        fa                              ; cli
+        f4                              ; hlt
+        eb fd                           ; jmp to the hlt
+    ";
+    let others = "
+        0f 01 1e 00 90                  ; lidt [0x9000]: zeros
+        0f 0b                           ; ud2
+    ";
+    let started = Machine::with(2, &[SET_UP, start], others, Answers::Counting).start();
+    // The first one is not concerned: ending the machine is for whoever runs it.
+    let first = Arc::clone(&started.kicks[0]);
+    let mut ends = started.ends_of(1);
+    assert!(fault(&ends.remove(0)).starts_with("triple fault"), "{ends:?}");
+    first.kick();
+}
+
+fn instructions_in_a_device() {
+    let program = "
+        b8 00 00 00 d0                  ; mov eax, 0xd0000000
+        ff e0                           ; jmp eax
+    ";
+    let ends = Machine::new(&[program]).start().ends();
+    fault(&ends[0]);
+}
+
+fn machines_of_another_architecture() {
+    let host = Host::open().unwrap();
+    let refused = |config: VmConfig| {
+        let Err(HypervisorError::Config(why)) = host.create(config) else { panic!("it was created") };
+        assert!(why.contains("x86"), "{why}");
+    };
+    let machine = || config(1, Arc::new(Memory::new(&[])));
+    refused(VmConfig { entry: Entry::Arm64 { address: 0, device_tree: 0 }, ..machine() });
+    let interrupts = InterruptController::GicV3 { distributor: 0x800_0000, redistributors: 0x80a_0000 };
+    refused(VmConfig { interrupts, ..machine() });
+}
+
+fn memory_twice_in_one_place() {
+    let mut config = config(1, Arc::new(Memory::new(&[])));
+    let last_page = u64::try_from(MEMORY_SIZE).unwrap() - 4096;
+    config.memory.push(MemoryRegion { guest_address: last_page, memory: Arc::new(Memory::new(&[])) });
+    let refused = Host::open().unwrap().create(config);
+    assert!(matches!(refused, Err(HypervisorError::System { .. })));
+}
