@@ -1,75 +1,14 @@
 //! What every implementation of the fine cut must do, shown by guests of a few instructions. Backend: KVM.
 //!
-//! A guest is written as its bytes with their disassembly ([`machine::code`]). Each test ends within [`LIMIT`] or has failed.
+//! A guest is written as its bytes with their disassembly. Each test ends within half a minute or has failed.
 //! Where KVM does not work, every test is skipped with the probe's reason; `HULL_REQUIRE_KVM=1` makes that a failure.
+#![cfg_attr(
+    all(target_os = "linux", target_arch = "x86_64"),
+    expect(clippy::unwrap_used, reason = "a test that cannot go on says where")
+)]
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod faults;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod interrupts;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod io;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod kicks;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod machine;
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod vcpus;
-
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod suite {
-    use super::{faults, interrupts, io, kicks, vcpus};
-    use hull_hypervisor::kvm;
-    use libtest_mimic::{Arguments, Completion, Failed, Trial};
-    use std::any::Any;
-    use std::env;
-    use std::process::ExitCode;
-    use std::sync::mpsc::{RecvTimeoutError, channel};
-    use std::thread;
-    use std::time::Duration;
-
-    /// What the tests take where a CPU is emulated, many times over; reaching it means that something hangs.
-    pub const LIMIT: Duration = Duration::from_secs(30);
-
-    /// A name and what runs.
-    pub type Test = (&'static str, fn());
-
-    pub fn main() -> ExitCode {
-        let unusable = kvm::probe().err().map(|why| why.to_string());
-        let required = env::var_os("HULL_REQUIRE_KVM").is_some_and(|value| value == "1");
-        let tests = [io::TESTS, interrupts::TESTS, vcpus::TESTS, kicks::TESTS, faults::TESTS].concat();
-        let trials = tests.into_iter().map(|(name, test)| {
-            let unusable = unusable.clone();
-            Trial::ignorable_test(name, move || match unusable {
-                Some(reason) if required => Err(reason.into()),
-                Some(reason) => Ok(Completion::ignored_with(reason)),
-                None => within_limit(test),
-            })
-        });
-        libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
-    }
-
-    fn within_limit(test: fn()) -> Result<Completion, Failed> {
-        let (ended, end) = channel();
-        let thread = thread::spawn(move || {
-            test();
-            // Nobody listens any more after the limit.
-            let _ = ended.send(());
-        });
-        match end.recv_timeout(LIMIT) {
-            Err(RecvTimeoutError::Timeout) => Err(format!("it has not ended after {LIMIT:?}").into()),
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => match thread.join() {
-                Ok(()) => Ok(Completion::Completed),
-                Err(panic) => Err(message(&*panic).into()),
-            },
-        }
-    }
-
-    fn message(panic: &(dyn Any + Send)) -> String {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message").to_owned()
-    }
-}
+mod suite;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 fn main() -> std::process::ExitCode {

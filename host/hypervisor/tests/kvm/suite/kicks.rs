@@ -1,7 +1,7 @@
 //! A kick ends one call of `run`, whenever it comes.
 
-use crate::machine::{DATA, Machine, Started, TELL};
-use crate::suite::Test;
+use super::Test;
+use super::machine::{DATA, Machine, Started, TELL};
 use hull_hypervisor::{GuestIo, Kick, RunEnd, Vcpu as _, VcpuSeed as _};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -147,7 +147,8 @@ fn from_elsewhere_during_a_callback() {
     assert_eq!(machine.memory.read::<u32>(DATA), 0, "it returned before the guest went on");
 }
 
-/// Runs a counting guest on a thread of its own, as often as `kicks` asks; each run ends by one kick.
+/// Runs a counting guest on a thread of its own, `rounds` times; each run is ended by one kick, before which comes
+/// `between`.
 fn count(rounds: usize, mut between: impl FnMut(&Machine, usize)) {
     let mut machine = Machine::new(&[COUNT]);
     let seed = machine.seeds.remove(0);

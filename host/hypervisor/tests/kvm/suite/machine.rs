@@ -12,11 +12,11 @@
 //! Every other address and port is a device of [`Board`]'s.
 #![expect(unsafe_code, reason = "guest memory is given to the hypervisor by address")]
 
-use crate::suite::LIMIT;
+use super::LIMIT;
 use hull_hypervisor::kvm::Kvm;
 use hull_hypervisor::{
-    Entry, GuestIo, HostMemory, Hypervisor, HypervisorError, InterruptController, Kick, MemoryRegion, RunEnd, Vcpu as _,
-    VcpuSeed, Vm as _, VmConfig,
+    Entry, GuestIo, HostMemory, Hypervisor, HypervisorError, InterruptController, Kick, MemoryRegion, RunEnd,
+    Vcpu as _, VcpuSeed, Vm as _, VmConfig,
 };
 use std::num::NonZeroU8;
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -98,7 +98,8 @@ fn handler(vector: u8) -> Vec<u8> {
 pub struct Memory(GuestMemoryMmap);
 
 impl Memory {
-    fn new(programs: &[(u64, &[u8])]) -> Self {
+    /// Memory with the tables and these programs in it.
+    pub fn new(programs: &[(u64, &[u8])]) -> Self {
         let memory = Self(GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY_SIZE)]).unwrap());
         memory.put_tables();
         for (address, program) in programs {
@@ -340,8 +341,13 @@ impl Started {
         self.kicks.iter().for_each(|kick| kick.kick());
     }
 
+    /// Waits until this vCPU has ended, and says how; the next index is then this one.
+    pub fn end_of(&mut self, index: usize) -> RunEnd {
+        self.threads.remove(index).join().expect("no panic").expect("it could be run")
+    }
+
     /// Waits until every vCPU has ended, and says how, by index.
-    pub fn ends(self) -> Vec<RunEnd> {
-        self.threads.into_iter().map(|thread| thread.join().expect("no panic").expect("it could be run")).collect()
+    pub fn ends(mut self) -> Vec<RunEnd> {
+        (0..self.threads.len()).map(|_| self.end_of(0)).collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Ports, device memory and doorbells.
 
-use crate::machine::{Access, Answers, DATA, DEVICE, END, Machine, TELL};
-use crate::suite::Test;
+use super::Test;
+use super::machine::{Access, Answers, DATA, DEVICE, END, Machine, TELL};
 use Access::{In, Load, Out, Store};
 use hull_hypervisor::Vm as _;
 use hull_platform::event::Event;
@@ -81,7 +81,7 @@ fn port_reads_of_each_width() {
 
 /// `count` numbers of `width` bytes, counting from 1.
 fn counting(from: usize, width: usize, count: usize) -> impl Iterator<Item = Vec<u8>> {
-    let byte = |index: usize| u8::try_from((from + index + 1) % 256).expect("below 256");
+    let byte = move |index: usize| u8::try_from((from + index + 1) % 256).expect("below 256");
     (0..count).map(move |number| (number * width..(number + 1) * width).map(byte).collect())
 }
 
@@ -236,11 +236,15 @@ fn what_nobody_answers_reads_as_ones() {
     // Ports that a PC would have; addresses that a PC would have, and one between.
     let read_port = |port: u16| {
         let [low, high] = port.to_le_bytes();
-        format!("66 ba {low:02x} {high:02x} ; mov dx, {port:#x}\n ed ; in eax, dx\n 66 ba 00 06 ; mov dx, 0x600\n ef ; out dx, eax\n")
+        format!(
+            "66 ba {low:02x} {high:02x} ; mov dx, {port:#x}\n ed ; in eax, dx\n 66 ba 00 06 ; mov dx, 0x600\n ef ; out dx, eax\n"
+        )
     };
     let read_address = |address: u32| {
         let [a, b, c, d] = address.to_le_bytes();
-        format!("a1 {a:02x} {b:02x} {c:02x} {d:02x} ; mov eax, [{address:#x}]\n 66 ba 00 06 ; mov dx, 0x600\n ef ; out dx, eax\n")
+        format!(
+            "a1 {a:02x} {b:02x} {c:02x} {d:02x} ; mov eax, [{address:#x}]\n 66 ba 00 06 ; mov dx, 0x600\n ef ; out dx, eax\n"
+        )
     };
     let ports = [0x0, 0x40, 0x60, 0x64, 0x70, 0x80, 0x3f8, 0xcf8, 0xcfc, 0xfffc];
     let addresses = [0x8000_0000, 0xc000_0000, 0xfed0_0000, 0xffff_fff0];
@@ -281,12 +285,8 @@ fn doorbells_ring_for_their_value_and_width_alone() {
     let events = [Event::new().unwrap(), Event::new().unwrap()];
     doorbells.attach(BELL, 3, &events[0]).unwrap();
     doorbells.attach(BELL, 5, &events[1]).unwrap();
-    let expected = [
-        store(BELL, &[3, 0]),
-        store(BELL, &[3]),
-        store(BELL, &[4, 0, 0, 0]),
-        store(BELL + 4, &[5, 0, 0, 0]),
-    ];
+    let expected =
+        [store(BELL, &[3, 0]), store(BELL, &[3]), store(BELL, &[4, 0, 0, 0]), store(BELL + 4, &[5, 0, 0, 0])];
     assert_eq!(machine.run().accesses, expected);
     assert_eq!(events.map(|event| event.clear().unwrap()), [Some(2), Some(1)]);
 }

@@ -1,7 +1,7 @@
 //! Machines with several vCPUs.
 
-use crate::machine::{Answers, DATA, END, Host, Machine, SET_UP, TELL};
-use crate::suite::Test;
+use super::Test;
+use super::machine::{Answers, DATA, END, Host, Machine, SET_UP, TELL};
 use hull_hypervisor::{Hypervisor as _, RunEnd, VcpuSeed as _};
 use std::sync::Arc;
 
@@ -94,7 +94,9 @@ fn run_at_once_in_one_memory() {
 }
 
 fn not_started_wait() {
-    let started = Machine::with(3, &["66 ba 00 06 ; mov dx, 0x600\n ee ; out dx, al", HALT], SAY_NUMBER, Answers::Counting).start();
+    let started =
+        Machine::with(3, &["66 ba 00 06 ; mov dx, 0x600\n ee ; out dx, al", HALT], SAY_NUMBER, Answers::Counting)
+            .start();
     started.board.wait_for(TELL, 1);
     started.kick_all();
     let board = Arc::clone(&started.board);
@@ -131,7 +133,11 @@ fn guest_sees_a_hypervisor_and_its_own_number() {
 
 fn memory_lives_as_long_as_a_vcpu() {
     let Machine { memory, vm, mut seeds, .. } = Machine::new(&[END]);
-    let memory = { let weak = Arc::downgrade(&memory); drop(memory); weak };
+    let memory = {
+        let weak = Arc::downgrade(&memory);
+        drop(memory);
+        weak
+    };
     drop(vm);
     assert!(memory.upgrade().is_some(), "a vCPU could still run");
     let vcpu = seeds.remove(0).bind().unwrap();
