@@ -24,8 +24,8 @@ pub struct CreateRequest {
     pub entrypoint: Option<Vec<String>>,
     /// In place of the image's stop signal.
     pub stop_signal: Option<LinuxSignal>,
-    /// Everything else. What is empty here (command, user, working directory, host name) comes from the image or is hull's
-    /// default; `entrypoint` and `stop_signal` are those above.
+    /// Everything else. What is empty here (command, user, working directory, host name) comes from the image or is
+    /// hull's default; `entrypoint` and `stop_signal` are those above.
     pub config: ContainerConfig,
 }
 

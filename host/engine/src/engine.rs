@@ -17,8 +17,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Opens the user's state directory (`HULL_ROOT` and the rules of `hull_platform::dirs`), and records what became of
-    /// containers whose VM's shim has died.
+    /// Opens the user's state directory (`HULL_ROOT` and the rules of `hull_platform::dirs`), and records what became
+    /// of containers whose VM's shim has died.
     ///
     /// # Errors
     /// The directory cannot be written, or belongs to another version.

@@ -1,8 +1,8 @@
 //! From an image's name to its root file system and configuration.
 //!
-//! For now hull has built-in images only, which lie among the assets, one directory each: `rootfs.erofs` and `image.json`
-//! (an OCI image configuration). Pulling and a store of images will take the place of [`Images`]; what the rest of the
-//! engine sees of an image is [`Image`].
+//! For now hull has built-in images only, which lie among the assets, one directory each: `rootfs.erofs` and
+//! `image.json` (an OCI image configuration). Pulling and a store of images will take the place of [`Images`]; what
+//! the rest of the engine sees of an image is [`Image`].
 
 use crate::assets::Assets;
 use oci_spec::image::ImageConfiguration;

@@ -1,8 +1,8 @@
 //! Container lifecycle: what the command line, and later the API server, ask of hull.
 //!
-//! There is no daemon. Every call reads the state directory, settles what dead shims left ([`Engine::open`]), and speaks
-//! to the shim of the VM in question over its socket. The engine writes a container's record; the state of a running
-//! container is its shim's alone.
+//! There is no daemon. Every call reads the state directory, settles what dead shims left ([`Engine::open`]), and
+//! speaks to the shim of the VM in question over its socket. The engine writes a container's record; the state of a
+//! running container is its shim's alone.
 //!
 //! It is not a command line: nothing is printed here.
 

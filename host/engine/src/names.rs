@@ -1,5 +1,6 @@
-//! Names for containers that were given none: an adjective and the surname of somebody who moved computing, physics or
-//! mathematics, as people know it from Docker; the words are hull's own choice. Also the rule for names that were given.
+//! Names for containers that were given none: an adjective and the surname of somebody who moved computing, physics
+//! or mathematics, as people know it from Docker; the words are hull's own choice. Also the rule for names that were
+//! given.
 
 use std::io;
 

@@ -1,8 +1,8 @@
 //! What a command does about VMs whose shim is dead.
 //!
-//! A shim holds its VM's lock for as long as it lives, so a lock that can be taken means that it died, or ended. Only it
-//! writes the states of its running containers; whoever takes the lock of a dead one writes them in its place, and clears
-//! away what it left. Every command does so before it looks at anything, so that what it tells is true.
+//! A shim holds its VM's lock for as long as it lives, so a lock that can be taken means that it died, or ended. Only
+//! it writes the states of its running containers; whoever takes the lock of a dead one writes them in its place, and
+//! clears away what it left. Every command does so before it looks at anything, so that what it tells is true.
 
 use crate::engine::Engine;
 use crate::error::{EXIT_KILLED, EngineError};
@@ -33,8 +33,8 @@ impl Engine {
         let running = self.running()?;
         for vm in self.root.vms()? {
             let has_running = running.iter().any(|(_, on)| on == vm.id());
-            // A named VM that was stopped in an orderly way stays, without a socket: nothing is to be settled there, and
-            // taking its lock would only get in the way of whoever starts it.
+            // A named VM that was stopped in an orderly way stays, without a socket: nothing is to be settled there,
+            // and taking its lock would only get in the way of whoever starts it.
             let may_be_left = vm.socket_path().exists() || is_own(&vm);
             if (has_running || may_be_left)
                 && let Some(lock) = take_lock(&vm)?

@@ -102,8 +102,8 @@ fn namespace_types(config: &ContainerConfig) -> impl Iterator<Item = LinuxNamesp
     [Mount, Network, Uts, Pid, Ipc, Cgroup].into_iter().chain(user)
 }
 
-/// Root inside is the VM's root outside, but with no capability over anything that is not the container's own: the files
-/// of the image keep their owners without an id-mapped mount.
+/// Root inside is the VM's root outside, but with no capability over anything that is not the container's own: the
+/// files of the image keep their owners without an id-mapped mount.
 fn whole_range() -> Result<LinuxIdMapping, SpecError> {
     Ok(LinuxIdMappingBuilder::default().container_id(0_u32).host_id(0_u32).size(65536_u32).build()?)
 }

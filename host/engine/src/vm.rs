@@ -1,8 +1,8 @@
 //! The VM for a container: its own, booted for it, or a named one, which is found or started on first use.
 //!
-//! Starting a shim: the engine makes the VM's directory, takes the VM's lock, and hands the lock over to the shim with the
-//! spawn, so that no sweep can take the VM for dead in between. The shim answers with one line on a readiness channel
-//! once its socket listens; the guest may still be booting then.
+//! Starting a shim: the engine makes the VM's directory, takes the VM's lock, and hands the lock over to the shim
+//! with the spawn, so that no sweep can take the VM for dead in between. The shim answers with one line on a
+//! readiness channel once its socket listens; the guest may still be booting then.
 
 mod plan;
 

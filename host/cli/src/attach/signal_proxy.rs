@@ -1,10 +1,10 @@
 //! Signals that reach the command line while it is attached.
 //!
-//! Before the process runs, signals wait to be passed on. The first that means "end" besides stops the VM that boots for the
-//! process alone, so that the start fails and leaves nothing behind; a named VM boots for others too. A second one ends the
-//! command at once. Afterwards signals go to the container, or end the command alone if they are not to be passed on; a
-//! change of the terminal's size goes to the process's terminal. Each travels on a connection of its own, so that a process
-//! which does not read its standard input holds up none of them.
+//! Before the process runs, signals wait to be passed on. The first that means "end" besides stops the VM that boots
+//! for the process alone, so that the start fails and leaves nothing behind; a named VM boots for others too. A
+//! second one ends the command at once. Afterwards signals go to the container, or end the command alone if they are
+//! not to be passed on; a change of the terminal's size goes to the process's terminal. Each travels on a connection
+//! of its own, so that a process which does not read its standard input holds up none of them.
 
 use hull_engine::{Engine, Session};
 use hull_platform::signals::{self, LinuxSignal};
@@ -72,7 +72,8 @@ impl SignalProxy {
         }
     }
 
-    /// The start failed. If that is because the person gave up, the command ends in here, with the signal's exit status.
+    /// The start failed. If that is because the person gave up, the command ends in here, with the signal's exit
+    /// status.
     pub fn failed(&self) {
         if let Phase::Starting { waiting, .. } = &*lock(&self.phase)
             && let Some(signal) = first_ending(waiting)

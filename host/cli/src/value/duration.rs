@@ -53,8 +53,8 @@ fn scaled(number: &str, scale: u64) -> Option<u64> {
 pub struct Since(pub Timestamp);
 
 impl Since {
-    /// RFC 3339 (the time and the zone may be left out: midnight, UTC), seconds since the epoch with an optional fraction,
-    /// or a length of time before now.
+    /// RFC 3339 (the time and the zone may be left out: midnight, UTC), seconds since the epoch with an optional
+    /// fraction, or a length of time before now.
     pub fn parse(text: &str) -> Result<Self, String> {
         Self::parse_at(text, Timestamp::now())
     }

@@ -1,9 +1,9 @@
 //! What a probe found, remembered for the next commands.
 //!
-//! Where a hypervisor is there but useless, finding that out takes tens of milliseconds, because code has to run in it;
-//! every `hull run` would pay for it. So a refusal that took long is kept in the runtime directory, which is private and
-//! goes with a restart of the host, for an hour; `hull doctor` always looks anew. What is found quickly, and what is good
-//! news, is never kept.
+//! Where a hypervisor is there but useless, finding that out takes tens of milliseconds, because code has to run in
+//! it; every `hull run` would pay for it. So a refusal that took long is kept in the runtime directory, which is
+//! private and goes with a restart of the host, for an hour; `hull doctor` always looks anew. What is found quickly,
+//! and what is good news, is never kept.
 
 use hull_machine::backend::{Capabilities, MachineBackend, Unavailable};
 use hull_platform::{dirs, file};

@@ -1,4 +1,5 @@
-//! Capabilities (capabilities(7)): Docker's default set, and what `--cap-add`, `--cap-drop` and `--privileged` make of it.
+//! Capabilities (capabilities(7)): Docker's default set, and what `--cap-add`, `--cap-drop` and `--privileged` make
+//! of it.
 
 use oci_spec::runtime::{Capabilities, Capability};
 use std::str::FromStr;

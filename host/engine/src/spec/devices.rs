@@ -43,7 +43,8 @@ pub(super) fn devices(config: &ContainerConfig) -> Result<Vec<LinuxDevice>, Spec
     Ok(PRIVILEGED.into_iter().map(node).collect::<Result<_, _>>()?)
 }
 
-/// The device controller's rules, in order: nothing, then what is allowed. Making a node is always allowed (the capability
+/// The device controller's rules, in order: nothing, then what is allowed. Making a node is always allowed (the
+/// capability
 /// `MKNOD` guards it); using it is what the rules decide.
 pub(super) fn rules(config: &ContainerConfig) -> Result<Vec<LinuxDeviceCgroup>, SpecError> {
     let everything = |allow: bool| LinuxDeviceCgroupBuilder::default().allow(allow).access("rwm").build();

@@ -11,8 +11,8 @@ use std::str::FromStr;
 /// The search path when the image says none.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Open files when `--ulimit nofile` is not given: what a service gets from systemd, and so a container from Docker; the
-/// VM's first process would hand down the kernel's 4096, too few for a data base.
+/// Open files when `--ulimit nofile` is not given: what a service gets from systemd, and so a container from Docker;
+/// the VM's first process would hand down the kernel's 4096, too few for a data base.
 const OPEN_FILES: Ulimited = Ulimited { soft: 1024, hard: 524_288 };
 
 struct Ulimited {
@@ -90,8 +90,8 @@ fn linux_capabilities(config: &ContainerConfig, privileged: bool) -> Result<Linu
     Ok(sets)
 }
 
-/// The variables that every container has, then the configured ones over them. `HOME` is added in the guest, which knows
-/// the user's directory.
+/// The variables that every container has, then the configured ones over them. `HOME` is added in the guest, which
+/// knows the user's directory.
 fn environment(config: &ContainerConfig, configured: &[String], tty: bool) -> Vec<String> {
     let mut base = vec![PATH.to_owned(), format!("HOSTNAME={}", config.hostname)];
     if tty {

@@ -17,8 +17,8 @@ const DEFAULT_MEMORY_MIB: u32 = 1024;
 /// The least memory that a guest boots in and runs a container.
 const LEAST_MEMORY_MIB: u32 = 64;
 
-/// What a VM needs beside its container's memory: kernel and agent, and the page tables and page descriptors that grow with
-/// the memory.
+/// What a VM needs beside its container's memory: kernel and agent, and the page tables and page descriptors that
+/// grow with the memory.
 const OVERHEAD_MIB: u64 = 64;
 const OVERHEAD_SHARE: u64 = 32;
 
@@ -50,8 +50,8 @@ impl Engine {
         Ok(VmPlan { machine, boot })
     }
 
-    /// What a named VM that does not run becomes when this container starts it: what flags say nothing of stays, but the
-    /// default kernel is always the present one.
+    /// What a named VM that does not run becomes when this container starts it: what flags say nothing of stays, but
+    /// the default kernel is always the present one.
     pub(super) fn plan_again(
         &self,
         record: &VmRecord<MachinePlan>,
