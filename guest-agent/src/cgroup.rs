@@ -54,7 +54,14 @@ impl Cgroups {
     /// The kernel's, or that a limit has no controller.
     pub fn create(&self, container: &ContainerId, settings: &[Setting]) -> Result<Cgroup> {
         let path = self.root.join(container.as_str());
-        fs::create_dir(&path).context(|| format!("cannot make {}", path.display()))?;
+        let made = match fs::create_dir(&path) {
+            // One that could not be removed when it should have been.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                fs::remove_dir(&path).and_then(|()| fs::create_dir(&path))
+            }
+            made => made,
+        };
+        made.context(|| format!("cannot make {}", path.display()))?;
         let created = set_up(&path, settings);
         if created.is_err() {
             // The reason is more interesting than what follows from it.
@@ -148,15 +155,15 @@ impl Cgroup {
     /// Removes it, and the groups that the container made below it. Nothing runs in it any more.
     ///
     /// # Errors
-    /// The kernel's.
-    pub fn remove(&self) -> Result<()> {
+    /// The kernel's: `EBUSY` if something is still in it.
+    pub fn remove(&self) -> nix::Result<()> {
         match fs::remove_dir(&self.path) {
             Err(error) if error.raw_os_error() == Some(Errno::EBUSY as i32) => {
                 walk(&self.path, &mut |group| fs::remove_dir(group))
             }
             removed => removed,
         }
-        .context(|| format!("cannot remove {}", self.path.display()))
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::tables::{Container, News, Progress, Stage};
 use super::{Agent, End};
+use crate::disks::Disks;
 use crate::error::Result;
 use crate::{fatal, reap};
 use hull_protocol::agent::{AgentError, Event, Outcome, ProcessRef};
@@ -83,27 +84,18 @@ impl Agent {
     /// that was written has reached the host, and only then the host is told.
     pub(super) fn release_disks(&mut self) -> Result<()> {
         for at in 0..self.containers.len() {
-            let (container, disks) = (&mut self.containers[at], &mut self.disks);
+            let container = &mut self.containers[at];
             let Stage::Releasing { since, .. } = container.stage else { continue };
-            let mut problem = None;
-            container.devices.retain(|device| match disks.detach(device) {
-                Ok(()) => false,
-                Err(error) => {
-                    problem = Some((device.name.clone(), error));
-                    true
-                }
-            });
-            match problem {
-                None => self.announce(at)?,
-                Some((_, Errno::EBUSY)) if since.elapsed() < RELEASE => {}
-                Some((device, error)) => {
-                    self.warn(format!("the device {device} cannot be given up: {}", error.desc()))?;
+            match container.give_up(&mut *self.disks) {
+                Ok(()) => self.announce(at)?,
+                Err((_, Errno::EBUSY)) if since.elapsed() < RELEASE => {}
+                Err((what, error)) => {
+                    self.warn(format!("{what} of an ended container cannot be given up: {}", error.desc()))?;
                     self.announce(at)?;
                 }
             }
         }
-        // Those that never started leave nothing behind.
-        self.containers.retain(|container| !container.is_forgotten());
+        self.containers.retain(|container| !matches!(container.stage, Stage::Forgotten));
         Ok(())
     }
 
@@ -119,7 +111,7 @@ impl Agent {
                 self.tell(Event::Exited { process, code, oom_killed })
             }
             News::Failed { request, error } => {
-                container.forget();
+                container.stage = Stage::Forgotten;
                 self.answer(request, Err(error))
             }
         }
@@ -144,14 +136,18 @@ impl Agent {
 }
 
 impl Container {
-    /// It never started, and the host knows: its group is all that is left.
-    fn forget(&mut self) {
-        let _still_dying = self.cgroup.remove();
-        self.devices.clear();
-        self.namespaces = nix::sched::CloneFlags::empty();
-    }
-
-    fn is_forgotten(&self) -> bool {
-        matches!(self.stage, Stage::Ended) && self.namespaces.is_empty()
+    /// Gives up its devices, and its control group if it never started: then no request to remove it follows.
+    fn give_up(&mut self, disks: &mut dyn Disks) -> Result<(), (String, Errno)> {
+        while let Some(device) = self.devices.last() {
+            disks.detach(device).map_err(|error| (format!("the device {}", device.name), error))?;
+            self.devices.pop();
+        }
+        match self.stage {
+            // A helper of its first process may still be on its way out.
+            Stage::Releasing { news: News::Failed { .. }, .. } => {
+                self.cgroup.remove().map_err(|error| ("the control group".to_owned(), error))
+            }
+            _ => Ok(()),
+        }
     }
 }

@@ -87,7 +87,7 @@ impl Agent {
         self.containers.retain(|container| container.id != *id);
         if let Err(error) = removed {
             // An empty group is no reason to keep the host from going on.
-            self.warn(error.message)?;
+            self.warn(format!("the control group of a container cannot be removed: {}", error.desc()))?;
         }
         Ok(Ok(Outcome::Done))
     }

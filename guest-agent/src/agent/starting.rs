@@ -82,7 +82,8 @@ impl Agent {
             id: start.container.clone(),
             cgroup,
             namespaces: plan.namespaces | users,
-            devices: vec![devices.data, devices.image],
+            // The last one is given up first: it is the one that needs to be written to.
+            devices: vec![devices.image, devices.data],
             stage: Stage::Alive,
         });
         let name = ProcessRef { container: start.container, exec: None };

@@ -4,6 +4,7 @@
 //!   process:    Starting ──> Running ──> (reaped: gone)
 //!                  └──────> Failed ───> (reaped: gone)
 //!   container:  Alive ──> Releasing ──> Ended ──> (removed: gone)
+//!                             └───────> Forgotten ──> (gone)
 //! ```
 
 use super::Agent;
@@ -37,6 +38,8 @@ pub(super) enum Stage {
     Releasing { since: Instant, news: News },
     /// The host knows that it has ended.
     Ended,
+    /// The host knows that it never started.
+    Forgotten,
 }
 
 /// What the host is told once a container's devices are given up.

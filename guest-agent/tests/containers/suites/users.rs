@@ -1,5 +1,6 @@
 //! Users, groups, and user namespaces.
 
+use super::errors::groups;
 use super::test;
 use crate::assets::Assets;
 use crate::host::{Vm, read_all};
@@ -112,6 +113,7 @@ fn rules(assets: &Assets) {
 
 fn failures(assets: &Assets) {
     let mut vm = Vm::boot(assets);
+    let before = groups(assets);
     let mut options = vm.options();
     let error = vm.try_start(&options, in_user_namespace(Document::new(&["nothing"]))).unwrap_err();
     assert_eq!(error.code, ErrorCode::CommandNotFound);
@@ -124,5 +126,6 @@ fn failures(assets: &Assets) {
     let document = in_user_namespace(Document::new(&["true"])).with("/linux/uidMappings", overlapping);
     let error = vm.try_start(&options, document).unwrap_err();
     assert!(error.message.contains("uid_map"), "{error:?}");
+    assert_eq!(groups(assets), before);
     assert_eq!(vm.run(&options, in_user_namespace(Document::new(&["true"]))).code, 0);
 }
