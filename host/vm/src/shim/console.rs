@@ -134,7 +134,8 @@ fn private_file(path: &Path) -> io::Result<File> {
 pub struct Tail(Arc<Mutex<Vec<u8>>>);
 
 impl Tail {
-    fn push(&self, bytes: &[u8]) {
+    /// Adds what the guest printed.
+    pub fn push(&self, bytes: &[u8]) {
         let mut tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         tail.extend_from_slice(bytes);
         let surplus = tail.len().saturating_sub(REMEMBERED);
@@ -143,7 +144,8 @@ impl Tail {
 
     /// The line in which the guest's kernel says that it panicked, without its time stamp.
     pub fn panic(&self) -> Option<String> {
-        const MARK: &str = "Kernel panic";
+        // Longer than the name of a process can be, which a process could otherwise have the kernel print.
+        const MARK: &str = "Kernel panic - not syncing";
         let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tail = String::from_utf8_lossy(&tail);
         let line = tail.lines().rev().find_map(|line| line.find(MARK).map(|at| &line[at..]))?;
@@ -152,14 +154,20 @@ impl Tail {
 }
 
 /// Drains the console until it ends; `log` may be missing (its disk is full): the guest must never block on us.
-pub fn drain(mut console: impl Read, mut log: Option<ConsoleLog>, tail: &Tail) {
+/// `panicked` is called once, as soon as the guest's kernel says that it has panicked: it takes seconds until it has
+/// stopped its processors and ends.
+pub fn drain(mut console: impl Read, mut log: Option<ConsoleLog>, tail: &Tail, panicked: impl FnOnce()) {
     let mut buffer = [0; 4096];
+    let mut panicked = Some(panicked);
     loop {
         match console.read(&mut buffer) {
             Ok(0) => return,
             Ok(count) => {
                 let bytes = buffer.get(..count).unwrap_or_default();
                 tail.push(bytes);
+                if panicked.is_some() && tail.panic().is_some() {
+                    panicked.take().into_iter().for_each(|tell| tell());
+                }
                 if let Some(Err(error)) = log.as_mut().map(|log| log.append(bytes, Instant::now())) {
                     log::warn!("console log given up: {error}");
                     log = None;
@@ -243,7 +251,10 @@ mod tests {
     #[test]
     fn draining_goes_on_without_a_log() {
         let tail = Tail::default();
-        drain(&b"Kernel panic - x"[..], None, &tail);
+        let mut panics = 0;
+        let console = b"Kernel panic[9]: segfault\nKernel panic - not syncing: x\nKernel panic - not syncing: y";
+        drain(&console[..], None, &tail, || panics += 1);
         assert!(tail.panic().is_some());
+        assert_eq!(panics, 1);
     }
 }

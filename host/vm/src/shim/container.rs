@@ -30,8 +30,9 @@ const START: Duration = Duration::from_secs(60);
 /// How long output may follow a container's end; the agent has closed its streams by then.
 const PATIENCE: Patience = Patience { quiet: Duration::from_secs(5), total: Duration::from_secs(60) };
 
-/// From `SIGKILL` to the end of the container: file systems are synced in between.
-pub const KILL: Duration = Duration::from_secs(30);
+/// From `SIGKILL` to the end of the container: its file systems are synced in between, for which the agent takes half a
+/// minute at most.
+pub const KILL: Duration = Duration::from_secs(40);
 
 const SIGKILL: u8 = 9;
 

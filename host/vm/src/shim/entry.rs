@@ -195,7 +195,8 @@ fn drain_console(console: PipeReader, vm: &VmDir, tail: &Tail, facts: Sender<Fac
     let log = log.inspect_err(|error| log::error!("no console log: cannot create {}: {error}", path.display())).ok();
     let tail = tail.clone();
     let drained = super::thread("console", move || {
-        console::drain(console, log, &tail);
+        let panicked = || drop(facts.send(Fact::Panicked));
+        console::drain(console, log, &tail, panicked);
         let _ = facts.send(Fact::ConsoleEnded);
     });
     drained.map(drop).map_err(io("start a thread"))

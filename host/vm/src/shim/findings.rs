@@ -20,6 +20,8 @@ pub enum Fact {
     VmmSilent,
     /// The agent's connection is of no further use.
     Agent(Lost),
+    /// The console says that the guest's kernel has panicked.
+    Panicked,
     /// The console has no more writer.
     ConsoleEnded,
     /// The shim gives the VM up; one line.
@@ -62,7 +64,7 @@ impl Findings {
                 return Weight::Hint;
             }
             Fact::Agent(lost) => self.agent = Some(lost),
-            Fact::VmmSilent => return Weight::Hint,
+            Fact::VmmSilent | Fact::Panicked => return Weight::Hint,
             Fact::EndNow => {}
             Fact::ConsoleEnded | Fact::Recount => return Weight::None,
         }

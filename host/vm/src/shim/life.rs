@@ -130,15 +130,21 @@ impl Life {
     /// Takes a container in.
     ///
     /// # Errors
-    /// [`VmGone`] if the VM is ending.
+    /// [`VmGone`] if the VM is ending; then once it is known why.
     pub fn enter(self: &Arc<Self>) -> Result<Member, VmGone> {
-        self.change(|state| {
+        let refused = self.change(|state| {
             if state.closed || state.phase >= Phase::Ending {
-                return Err(state.gone());
+                return Some(state.phase);
             }
             state.members += 1;
-            Ok(Member(Arc::clone(self)))
-        })
+            None
+        });
+        match refused {
+            None => Ok(Member(Arc::clone(self))),
+            // Its containers may take their time to stop.
+            Some(phase) if phase < Phase::Ending => Err(VmGone("the VM is being stopped".to_owned())),
+            Some(_) => Err(self.wait_ended()),
+        }
     }
 
     /// Takes no container in from now on, but goes on for those inside.
@@ -273,8 +279,10 @@ mod tests {
         assert!(!life.intend_end_if_idle(), "it has a container");
         life.intend_end();
         assert!(life.begin_end(), "what dies now was meant to");
-        assert!(life.enter().is_err());
         std::thread::scope(|scope| {
+            let refused = scope.spawn(|| life.enter().map(drop));
+            life.ended(Some("it was time".into()));
+            assert_eq!(refused.join().unwrap(), Err(VmGone("it was time".into())));
             let recorded = scope.spawn(|| life.wait_recorded());
             drop(member);
             recorded.join().unwrap();

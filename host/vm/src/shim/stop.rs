@@ -76,7 +76,7 @@ fn kill(shim: &Shim, container: &Container) -> Result<u8, ShimError> {
                 _ => Err(error("the VM does not end")),
             }
         }
-        _ => killed.and(Err(error("the guest did not end the container within 30 s of SIGKILL"))),
+        _ => killed.and(Err(error("the guest did not end the container within 40 s of SIGKILL"))),
     }
 }
 

@@ -130,12 +130,12 @@ fn a_vm_for_which_no_container_comes_ends() {
 
 #[test]
 fn a_guest_that_never_speaks_is_given_up() {
-    let limits = crate::shim::supervisor::Limits { boot: Duration::from_millis(50), ..LIMITS };
+    let limits = crate::shim::supervisor::Limits { boot: Duration::from_secs(2), ..LIMITS };
     let mut rig = Rig::silent(Setting { limits, ..OWN });
     let (dir, plan) = rig.container(1);
     let Reply::Error(error) = rig.ask(Request::Start(Box::new(plan), None)) else { panic!("it started") };
-    assert_eq!((error.code, error.message.as_str()), (ShimErrorCode::VmGone, "the guest did not answer within 0 s"));
-    assert_eq!(state(&dir).error.as_deref(), Some("the guest did not answer within 0 s"));
+    assert_eq!((error.code, error.message.as_str()), (ShimErrorCode::VmGone, "the guest did not answer within 2 s"));
+    assert_eq!(state(&dir).error.as_deref(), Some("the guest did not answer within 2 s"));
     rig.join();
 }
 
@@ -276,4 +276,13 @@ fn the_vm_can_be_stopped_before_it_is_up() {
     assert!(!rig.vm_is_there());
     drop(starting);
     rig.join();
+}
+
+#[test]
+fn a_guest_that_panics_is_not_waited_for() {
+    let reason = reason_of_death(WITH_CHILDREN, |rig| {
+        rig.tail.push(b"[    1.0] Kernel panic - not syncing: Fatal exception\n");
+        rig.shim.tell(crate::shim::Fact::Panicked);
+    });
+    assert_eq!(reason, "the guest's kernel panicked: Kernel panic - not syncing: Fatal exception");
 }

@@ -25,7 +25,7 @@ use oci_spec::runtime::{Process, Spec};
 use serde::Serialize;
 use std::collections::{HashMap, VecDeque};
 use std::fs;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -43,6 +43,7 @@ pub struct Rig {
     /// The guest's end of the control connection; `None` once the guest has died.
     pub guest: Option<LocalStream>,
     pub pids: Vec<u32>,
+    pub tail: Tail,
     supervisor: Option<JoinHandle<()>>,
     turned_away: Mutex<VecDeque<LocalStream>>,
     root: tempfile::TempDir,
@@ -90,9 +91,19 @@ impl Rig {
             connections: Arc::default(),
         });
         facts.send(Fact::ConsoleEnded).unwrap();
-        let (supervisor, pids) = supervise(&shim, &facts, news, setting);
+        let tail = Tail::default();
+        let (supervisor, pids) = supervise(&shim, (facts, news), tail.clone(), setting);
         let vmm = FakeVmm::start(vmm_there);
-        Self { shim, vmm, guest: Some(guest), pids, supervisor: Some(supervisor), turned_away: Mutex::default(), root }
+        Self {
+            shim,
+            vmm,
+            guest: Some(guest),
+            pids,
+            tail,
+            supervisor: Some(supervisor),
+            turned_away: Mutex::default(),
+            root,
+        }
     }
 
     /// A shim whose guest is up.
@@ -222,17 +233,17 @@ impl Rig {
 
 fn supervise(
     shim: &Arc<Shim>,
-    facts: &Sender<Fact>,
-    news: std::sync::mpsc::Receiver<Fact>,
+    (facts, news): (Sender<Fact>, Receiver<Fact>),
+    tail: Tail,
     setting: Setting,
 ) -> (JoinHandle<()>, Vec<u32>) {
-    let (shim, facts) = (Arc::clone(shim), facts.clone());
+    let shim = Arc::clone(shim);
     let mut children = Children::default();
     for role in setting.children {
         children.add(role, Spawn::new("sleep").arg("1000").spawn().unwrap(), &facts).unwrap();
     }
     let pids = children.ids().map(|(_, pid)| pid).collect();
-    let running = Running { shim, children, news, tail: Tail::default(), lifetime: setting.lifetime };
+    let running = Running { shim, children, news, tail, lifetime: setting.lifetime };
     (std::thread::spawn(move || running.until_gone(&setting.limits)), pids)
 }
 
