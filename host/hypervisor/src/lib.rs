@@ -95,7 +95,8 @@ pub unsafe trait HostMemory: Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InterruptController {
-    /// x86: local APICs, and an I/O APIC of 24 pins at its usual place, 0xfec0_0000. No 8259, no 8254.
+    /// x86: local APICs, and an I/O APIC of 24 pins at its usual place, 0xfec0_0000. No 8254, and nothing at the inputs
+    /// of an 8259 should there be one.
     IoApic,
     /// arm64: GICv3; a line is a shared peripheral interrupt, counted from 0.
     GicV3 {
@@ -194,8 +195,8 @@ pub trait Vcpu {
 
 /// What the guest reaches outside its memory. Called on vCPU threads, from several at once.
 ///
-/// `data` has 1, 2, 4 or 8 bytes in the guest's order. An access that nobody answers reads as all ones and writes
-/// nothing. A callback that wants the machine to end uses the [`Kick`] handles, that of its own vCPU included.
+/// `data` has 1, 2, 4 or 8 bytes in the guest's order, or 1 to 7 where an access across two pages comes as two. An access
+/// that nobody answers reads as all ones and writes nothing. A callback that wants the machine to end uses the [`Kick`] handles, that of its own vCPU included.
 pub trait GuestIo: Sync {
     /// A read of device memory.
     fn mmio_read(&self, address: u64, data: &mut [u8]);

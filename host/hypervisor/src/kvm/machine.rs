@@ -6,7 +6,10 @@ use super::vcpu::Seed;
 use super::{cpuid, entry, system_error};
 use crate::{Doorbells, Entry, HypervisorError, InterruptController, IrqLine, MemoryRegion, Vm, VmConfig};
 use hull_platform::event::Event;
-use kvm_bindings::{CpuId, Msrs, kvm_cpuid_entry2, kvm_msr_entry, kvm_userspace_memory_region};
+use kvm_bindings::{
+    CpuId, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KvmIrqRouting, Msrs, kvm_cpuid_entry2, kvm_irq_routing_entry,
+    kvm_irq_routing_entry__bindgen_ty_1, kvm_irq_routing_irqchip, kvm_msr_entry, kvm_userspace_memory_region,
+};
 use kvm_ioctls::{IoEventAddress, VcpuFd, VmFd};
 use std::io;
 use std::os::fd::{AsFd as _, FromRawFd as _, IntoRawFd as _};
@@ -18,7 +21,7 @@ use vmm_sys_util::eventfd::EventFd;
 const IDENTITY_MAP: u64 = 0xfffb_c000;
 const TASK_STATE: usize = 0xfffb_d000;
 
-/// Pins of the I/O APIC, which are the first entries of KVM's default routing.
+/// Pins of the I/O APIC.
 const PINS: u32 = 24;
 
 const IA32_MISC_ENABLE: u32 = 0x1a0;
@@ -48,6 +51,7 @@ impl Machine {
         vm.set_identity_map_address(IDENTITY_MAP).map_err(system_error("place the identity map"))?;
         vm.set_tss_address(TASK_STATE).map_err(system_error("place the task state segment"))?;
         vm.create_irq_chip().map_err(system_error("create the interrupt controllers"))?;
+        route_lines(&vm)?;
         map_memory(&vm, &config.memory)?;
         let shared = Arc::new(Shared { vm, _memory: config.memory });
         let count = config.vcpus.get();
@@ -62,6 +66,23 @@ impl Machine {
         }
         Ok(Self { doorbells: IoEvents(Arc::clone(&shared)), shared, seeds })
     }
+}
+
+/// Every line goes to the I/O APIC's pin of the same number, and nowhere else. By default the first 16 go to the 8259s too,
+/// which KVM makes along with it: a guest that knows of none would get each interrupt a second time, as an exception.
+fn route_lines(vm: &VmFd) -> Result<(), HypervisorError> {
+    let line = |pin| kvm_irq_routing_entry {
+        gsi: pin,
+        type_: KVM_IRQ_ROUTING_IRQCHIP,
+        u: kvm_irq_routing_entry__bindgen_ty_1 {
+            irqchip: kvm_irq_routing_irqchip { irqchip: KVM_IRQCHIP_IOAPIC, pin },
+        },
+        ..Default::default()
+    };
+    let lines: Vec<_> = (0..PINS).map(line).collect();
+    let routing =
+        KvmIrqRouting::from_entries(&lines).map_err(|_| HypervisorError::Config("too many interrupt lines".into()))?;
+    vm.set_gsi_routing(&routing).map_err(system_error("route the interrupt lines"))
 }
 
 fn map_memory(vm: &VmFd, regions: &[MemoryRegion]) -> Result<(), HypervisorError> {

@@ -39,7 +39,7 @@ const DEVICE: &str = "/dev/kvm";
 const SLOWEST_REAL: u64 = 20_000_000;
 
 /// How long an answer may take at most; only a host that neither runs the guest nor says no gets here. An interpreting
-/// host needs 40 ms, a working one less, KVM on an emulated CPU 200.
+/// host needs 150 ms, a working one less, KVM on an emulated CPU 200.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
 /// Finds out whether KVM can be used, and how fast it is, by running a loop of known length in a VM.

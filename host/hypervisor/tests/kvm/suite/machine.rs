@@ -181,9 +181,22 @@ pub enum Answers {
 /// Writes down what the guest does.
 pub struct Board {
     answers: Answers,
-    state: Mutex<(Vec<Access>, u8)>,
+    state: Mutex<State>,
     changed: Condvar,
     kicks: OnceLock<Vec<Arc<dyn Kick>>>,
+}
+
+#[derive(Default)]
+struct State {
+    accesses: Vec<Access>,
+    last_answer: u8,
+    ends: Vec<String>,
+}
+
+impl State {
+    fn writes_to(&self, at: u16) -> usize {
+        self.accesses.iter().filter(|access| matches!(access, Access::Out(port, _) if *port == at)).count()
+    }
 }
 
 impl Board {
@@ -192,21 +205,21 @@ impl Board {
     }
 
     fn add(&self, access: Access) {
-        self.state.lock().unwrap().0.push(access);
+        self.state.lock().unwrap().accesses.push(access);
         self.changed.notify_all();
     }
 
     fn answer(&self, data: &mut [u8]) {
         let mut state = self.state.lock().unwrap();
         for byte in data {
-            state.1 = state.1.wrapping_add(1);
-            *byte = if self.answers == Answers::Ones { 0xff } else { state.1 };
+            state.last_answer = state.last_answer.wrapping_add(1);
+            *byte = if self.answers == Answers::Ones { 0xff } else { state.last_answer };
         }
     }
 
     /// Everything so far.
     pub fn accesses(&self) -> Vec<Access> {
-        self.state.lock().unwrap().0.clone()
+        self.state.lock().unwrap().accesses.clone()
     }
 
     /// What was written to port `at` so far.
@@ -220,13 +233,17 @@ impl Board {
 
     /// Waits until `count` writes to port `at` have come; returns them.
     pub fn wait_for(&self, at: u16, count: usize) -> Vec<Vec<u8>> {
-        let few = |state: &mut (Vec<Access>, u8)| {
-            state.0.iter().filter(|access| matches!(access, Access::Out(port, _) if *port == at)).count() < count
-        };
-        drop(self.changed.wait_timeout_while(self.state.lock().unwrap(), LIMIT, few).unwrap());
-        let said = self.said(at);
-        assert!(said.len() >= count, "{} of {count} writes to port {at:#x} in {:?}", said.len(), self.accesses());
-        said
+        let waits = |state: &mut State| state.writes_to(at) < count && state.ends.is_empty();
+        let (state, _) = self.changed.wait_timeout_while(self.state.lock().unwrap(), LIMIT / 2, waits).unwrap();
+        let few = || format!("not {count} writes to {at:#x} in {:?}; vCPUs ended: {:?}", state.accesses, state.ends);
+        assert!(state.writes_to(at) >= count, "{}", few());
+        drop(state);
+        self.said(at)
+    }
+
+    fn note_end(&self, end: &Result<RunEnd, HypervisorError>) {
+        self.state.lock().unwrap().ends.push(format!("{end:?}"));
+        self.changed.notify_all();
     }
 }
 
@@ -297,7 +314,11 @@ impl Machine {
         assert!(self.board.kicks.set(kicks.clone()).is_ok(), "started once");
         let spawn = |seed: Seed| {
             let board = Arc::clone(&self.board);
-            thread::spawn(move || seed.bind()?.run(&*board))
+            thread::spawn(move || {
+                let end = seed.bind().and_then(|mut vcpu| vcpu.run(&*board));
+                board.note_end(&end);
+                end
+            })
         };
         let threads = self.seeds.into_iter().map(spawn).collect();
         Started { memory: self.memory, board: self.board, kicks, threads, vm: self.vm }
