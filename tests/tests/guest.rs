@@ -135,7 +135,7 @@ fn interrupted_while_it_says_nothing(host: &Host) -> Result<()> {
 fn floods_with_warnings(host: &Host) -> Result<()> {
     let assets = tempfile::tempdir()?;
     let sandbox = host.fresh_with(&hostile_install(host, assets.path(), "flood")?)?;
-    let run = sandbox.with_image("run", &["--name", "flooded"], &["true"]).limit(LIMIT).spawn()?;
+    let run = sandbox.with_image("run", &["--rm"], &["true"]).limit(LIMIT).spawn()?;
     std::thread::sleep(Duration::from_secs(4));
     for process in sandbox.processes() {
         if matches!(process.role, Role::Shim | Role::Vmm) {
@@ -147,16 +147,15 @@ fn floods_with_warnings(host: &Host) -> Result<()> {
     ensure!(logged < 4 << 20, "{logged} bytes were written");
     // Other commands work meanwhile.
     sandbox.hull(["ps", "-a"]).output()?.ok()?;
-    sandbox.hull(["rm", "-f", "flooded"]).limit(LIMIT).output()?;
-    let finished = run.finish()?;
-    ensure!(finished.status.code() != Some(0), "{}", finished.describe());
+    run.signal(Signal::INT)?;
+    run.finish()?.failed(&[])?;
     sandbox.require_nothing_left()
 }
 
 fn dials_what_nobody_offered(host: &Host) -> Result<()> {
     let assets = tempfile::tempdir()?;
     let sandbox = host.fresh_with(&hostile_install(host, assets.path(), "dials-everything")?)?;
-    let run = sandbox.with_image("run", &["--name", "dialled"], &["true"]).limit(LIMIT).spawn()?;
+    let run = sandbox.with_image("run", &["--rm"], &["true"]).limit(LIMIT).spawn()?;
     let console = || {
         let mut text = String::new();
         for vm in fs::read_dir(sandbox.root().join("vms")).into_iter().flatten().flatten() {
@@ -167,8 +166,8 @@ fn dials_what_nobody_offered(host: &Host) -> Result<()> {
     hull_tests::wait_until("it has tried", Duration::from_secs(30), || Ok(console().contains("reached")))?;
     // The control port is taken once, by the handshake.
     ensure!(console().contains("reached 0"), "{}", console());
-    sandbox.hull(["rm", "-f", "dialled"]).limit(LIMIT).output()?;
-    ensure!(run.finish()?.status.code() != Some(0));
+    run.signal(Signal::INT)?;
+    run.finish()?.failed(&[])?;
     sandbox.require_nothing_left()
 }
 

@@ -141,7 +141,7 @@ fn flood() -> Result<()> {
 /// Ports that nobody offered, many at once, while the control connection stays mute.
 fn dial_everything() -> Result<()> {
     let control = handshake()?;
-    let reached: Vec<_> = (0..4000).chain(1 << 31..(1 << 31) + 100).filter_map(|port| dial(port).ok()).collect();
+    let reached: Vec<_> = (0..1000).chain(1 << 31..(1 << 31) + 100).filter_map(|port| dial(port).ok()).collect();
     println!("hostile dials-everything: reached {}", reached.len());
     hold(&control)
 }
