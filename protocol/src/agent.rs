@@ -153,6 +153,9 @@ pub struct StartContainer<S = Spec> {
     pub user: String,
     /// Run a small init as the container's PID 1, which forwards signals and reaps (Docker's `--init`).
     pub init: bool,
+    /// Nobody will read its writable layer once it has ended, and the VM ends with it. The agent then tells of the end
+    /// at once, and neither writes out nor unmounts anything; [`Request::Remove`] is refused.
+    pub discard: bool,
     /// Where the standard streams go.
     pub stdio: Stdio,
 }

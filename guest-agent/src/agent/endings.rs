@@ -56,10 +56,10 @@ impl Agent {
             process.relays.iter().for_each(|relay| self.relays.remove(*relay));
         }
         match (process.name.exec.is_none(), failed) {
-            (true, failed) => {
-                self.container_ended(&process.name, code, failed);
-                self.release_disks()
-            }
+            (true, failed) => match self.container_ended(&process.name, code, failed) {
+                Some(at) if self.containers[at].discard => self.announce(at),
+                _ => self.release_disks(),
+            },
             (false, Some((request, error))) => self.answer(request, Err(error)),
             (false, None) => {
                 let container = self.container(&process.name.container);
@@ -69,15 +69,15 @@ impl Agent {
         }
     }
 
-    fn container_ended(&mut self, name: &ProcessRef, code: u8, failed: Option<(u64, AgentError)>) {
-        let Some(container) = self.containers.iter_mut().find(|container| container.id == name.container) else {
-            return;
-        };
+    fn container_ended(&mut self, name: &ProcessRef, code: u8, failed: Option<(u64, AgentError)>) -> Option<usize> {
+        let at = self.containers.iter().position(|container| container.id == name.container)?;
+        let container = &mut self.containers[at];
         let news = match failed {
             Some((request, error)) => News::Failed { request, error },
             None => News::Exited { code, oom_killed: container.cgroup.had_oom_kill() },
         };
         container.stage = Stage::Releasing { since: Instant::now(), news };
+        Some(at)
     }
 
     /// Gives up the devices of containers that have ended. A device that can be given up is not mounted any more: all

@@ -83,6 +83,9 @@ impl Agent {
         if !matches!(container.stage, Stage::Ended) {
             return Ok(Err(invalid("the container has not ended")));
         }
+        if container.discard {
+            return Ok(Err(invalid("the container goes with the VM")));
+        }
         let removed = container.cgroup.remove();
         self.containers.retain(|container| container.id != *id);
         if let Err(error) = removed {

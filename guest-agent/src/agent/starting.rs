@@ -16,7 +16,9 @@ use crate::stdio::{self, AgentStdio};
 use hull_protocol::ContainerId;
 use hull_protocol::agent::{AgentError, ErrorCode, ExecProcess, Outcome, ProcessRef, StartContainer};
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
 use nix::sched::CloneFlags;
+use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -84,6 +86,8 @@ impl Agent {
             namespaces: plan.namespaces | users,
             // The last one is given up first: it is the one that needs to be written to.
             devices: vec![devices.image, devices.data],
+            discard: start.discard,
+            root: None,
             stage: Stage::Alive,
         });
         let name = ProcessRef { container: start.container, exec: None };
@@ -210,9 +214,20 @@ impl Agent {
                 Some(Message::End) => {
                     process.progress = Progress::Running;
                     let pid = process.pid.as_raw().unsigned_abs();
+                    let first = process.name.exec.is_none().then(|| process.name.container.clone());
+                    self.hold_root(first.as_ref(), pid);
                     return self.answer(request, Ok(Outcome::Started { pid }));
                 }
             }
+        }
+    }
+
+    /// See [`Container::root`]. A process that has ended meanwhile has unmounted everything already.
+    fn hold_root(&mut self, first_of: Option<&ContainerId>, pid: u32) {
+        let container = self.containers.iter_mut().find(|container| container.discard && Some(&container.id) == first_of);
+        if let Some(container) = container {
+            let path = format!("/proc/{pid}/root");
+            container.root = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok();
         }
     }
 

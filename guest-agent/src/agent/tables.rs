@@ -27,6 +27,11 @@ pub(super) struct Container {
     pub namespaces: CloneFlags,
     /// What it still has of the devices that were made for it.
     pub devices: Vec<Device>,
+    /// Nobody wants its files once it has ended.
+    pub discard: bool,
+    /// Keeps the file systems of a container with `discard` mounted, because unmounting would write them out, and the
+    /// end of its first process would wait for that.
+    pub root: Option<OwnedFd>,
     pub stage: Stage,
 }
 

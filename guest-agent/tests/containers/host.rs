@@ -159,6 +159,7 @@ impl Vm {
     pub(crate) fn request_start(options: &Options, document: Document, stdio: Stdio) -> Request {
         let Options { container, root, user, init } = options;
         Request::Start(Box::new(StartContainer {
+            discard: false,
             container: container.clone(),
             spec: document.build(),
             root: root.clone(),

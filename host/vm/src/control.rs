@@ -25,6 +25,9 @@ pub enum Disk {
     Images,
     /// Writable layers.
     Data,
+    /// The same disk as [`Disk::Data`], for a layer that nobody needs after a crash of the host: what the guest flushes
+    /// is not synced.
+    Scratch,
 }
 
 /// What the shim tells the vmm to do. Each is answered by one [`Report::Answer`], in order.
@@ -38,7 +41,7 @@ pub enum Order {
         /// Who runs it.
         backend: String,
     },
-    /// Map the file that comes along, from its beginning, into a disk; writable in [`Disk::Data`] only.
+    /// Map the file that comes along, from its beginning, into a disk; writable in all but [`Disk::Images`].
     Map {
         /// Which disk.
         disk: Disk,

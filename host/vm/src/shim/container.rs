@@ -179,7 +179,8 @@ impl Run {
     /// Prepares everything while the guest may still be booting, then starts the container and records that it runs.
     fn launch(&mut self) -> Result<u32, StartError> {
         let shim = Arc::clone(&self.shim);
-        let mounted = shim.disks.mount(&shim.vmm, &self.plan.image, &self.dir.data_path())?;
+        let mounted =
+            shim.disks.mount(&shim.vmm, &self.plan.image, &self.dir.data_path(), self.plan.auto_remove)?;
         let root = self.mounted.insert(mounted).root.clone();
         let wanted = Wanted { terminal: self.plan.tty.then_some(self.size), stdin: self.plan.open_stdin, output: true };
         let stdio = self.ports.connect(&shim.vmm, &self.container.process, wanted)?;
@@ -190,6 +191,7 @@ impl Run {
             root,
             user: self.plan.user.clone(),
             init: self.plan.init,
+            discard: shim.own && self.plan.auto_remove,
             stdio,
         };
         self.asked = true;

@@ -56,6 +56,7 @@ pub struct Disks {
 #[derive(Debug)]
 pub struct Mounted {
     image: PathBuf,
+    data: Disk,
     /// Where they are.
     pub root: RootDisk,
 }
@@ -67,14 +68,19 @@ impl Default for Disks {
 }
 
 impl Disks {
-    /// Maps an image, if no other container has it mapped already, and a container's data.
+    /// Maps an image, if no other container has it mapped already, and a container's data, which goes when the container
+    /// ends if it is `scratch`.
     ///
     /// # Errors
     /// See [`DiskError`]; then nothing stays mapped.
-    pub fn mount(&self, vmm: &Vmm, image: &Path, data: &Path) -> Result<Mounted, DiskError> {
+    pub fn mount(&self, vmm: &Vmm, image: &Path, data: &Path, scratch: bool) -> Result<Mounted, DiskError> {
         let image_extent = self.map_image(vmm, image)?;
-        match self.map_data(vmm, data) {
-            Ok(data) => Ok(Mounted { image: image.to_owned(), root: RootDisk { image: image_extent, data } }),
+        let disk = if scratch { Disk::Scratch } else { Disk::Data };
+        match self.map_data(vmm, disk, data) {
+            Ok(data) => {
+                let root = RootDisk { image: image_extent, data };
+                Ok(Mounted { image: image.to_owned(), data: disk, root })
+            }
             Err(error) => {
                 self.release_image(vmm, image);
                 Err(error)
@@ -84,7 +90,7 @@ impl Disks {
 
     /// Takes them away again.
     pub fn unmount(&self, vmm: &Vmm, mounted: &Mounted) {
-        self.release_data(vmm, mounted.root.data);
+        self.release_data(vmm, mounted.data, mounted.root.data);
         self.release_image(vmm, &mounted.image);
     }
 
@@ -104,10 +110,10 @@ impl Disks {
         }
     }
 
-    fn map_data(&self, vmm: &Vmm, path: &Path) -> Result<Extent, DiskError> {
+    fn map_data(&self, vmm: &Vmm, disk: Disk, path: &Path) -> Result<Extent, DiskError> {
         let (file, length) = open(path, OpenOptions::new().read(true).write(true))?;
         let extent = self.data().take(length).map_err(|source| DiskError::Window { path: path.to_owned(), source })?;
-        map(vmm, Disk::Data, extent, path, file).inspect_err(|_| self.data().give_back(extent))?;
+        map(vmm, disk, extent, path, file).inspect_err(|_| self.data().give_back(extent))?;
         Ok(extent)
     }
 
@@ -115,9 +121,9 @@ impl Disks {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn release_data(&self, vmm: &Vmm, extent: Extent) {
+    fn release_data(&self, vmm: &Vmm, disk: Disk, extent: Extent) {
         // A range that may still be mapped is never given out again: two containers would share it.
-        if unmap(vmm, Disk::Data, extent) {
+        if unmap(vmm, disk, extent) {
             self.data().give_back(extent);
         }
     }

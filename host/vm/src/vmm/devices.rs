@@ -63,6 +63,7 @@ impl Controls {
         match disk {
             Disk::Images => (&self.images, Access::ReadOnly),
             Disk::Data => (&self.data, Access::ReadWrite),
+            Disk::Scratch => (&self.data, Access::Scratch),
         }
     }
 

@@ -103,7 +103,7 @@ impl BlockHandler {
 
     fn check_writable(&self) -> Result<(), Failure> {
         match self.window.access() {
-            Access::ReadWrite => Ok(()),
+            Access::ReadWrite | Access::Scratch => Ok(()),
             Access::ReadOnly => Err(Failure::Io),
         }
     }

@@ -352,6 +352,18 @@ fn a_flush_syncs_what_was_written_since_the_last() {
 }
 
 #[test]
+fn scratch_is_written_and_never_synced() {
+    let mut bench = Bench::new();
+    bench.window.unmap(MIB..2 * MIB).unwrap();
+    bench.window.map(MIB..2 * MIB, file(b"x"), 0, Access::Scratch).unwrap();
+    bench.write(MIB, &[1; 512]).unwrap();
+    bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]).unwrap();
+    assert!(bench.window.is_unsynced(MIB));
+    let images = BlockDevice::new("images", Access::ReadOnly).window();
+    assert!(matches!(images.map(MIB..2 * MIB, file(b"x"), 0, Access::Scratch), Err(MapError::ReadOnlyDevice)));
+}
+
+#[test]
 fn the_configuration_tells_the_geometry_and_reads_as_zeros_beyond() {
     let device = BlockDevice::new("data", Access::ReadWrite);
     let mut config = [0xff; 80];
@@ -359,6 +371,7 @@ fn the_configuration_tells_the_geometry_and_reads_as_zeros_beyond() {
     assert_eq!(config[..8], (CAPACITY / 512).to_le_bytes());
     assert_eq!(config[20..24], 512_u32.to_le_bytes());
     assert_eq!(config[24], 3);
+    assert_eq!(config[28..32], 512_u32.to_le_bytes());
     assert_eq!(config[34..36], 1_u16.to_le_bytes());
     assert_eq!(config[60..], [0; 20]);
     let mut beyond = [0xff; 4];

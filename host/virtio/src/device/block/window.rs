@@ -26,6 +26,8 @@ pub enum Access {
     ReadOnly,
     /// Read, write, discard.
     ReadWrite,
+    /// The same, for an extent whose file nobody needs after a crash of the host: a flush does not sync it.
+    Scratch,
 }
 
 /// Why an extent cannot be mapped.
@@ -115,7 +117,7 @@ impl Window {
         if !aligned || range.is_empty() || range.start < RESERVED || range.end > CAPACITY {
             return Err(MapError::Range(range));
         }
-        if self.0.access == Access::ReadOnly && access == Access::ReadWrite {
+        if self.0.access == Access::ReadOnly && access != Access::ReadOnly {
             return Err(MapError::ReadOnlyDevice);
         }
         let length = file.metadata()?.len();
@@ -194,7 +196,7 @@ impl Window {
         Ok(())
     }
 
-    /// Makes every completed write durable. Only files written since their last sync are synced.
+    /// Makes every completed write durable, but those to scratch. Only files written since their last sync are synced.
     pub(super) fn flush(&self) -> Result<(), Failure> {
         let extents: Vec<_> = {
             let extents = read(&self.0.extents);
