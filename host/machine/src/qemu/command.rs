@@ -25,7 +25,7 @@ use std::ffi::OsString;
 const LAPIC_KHZ: u32 = 1_000_000;
 
 /// `CONFIG_HZ` of hull's kernel. In a kernel of the user's that has another, short delays are off by the ratio, and no more.
-const HZ: u64 = 1000;
+const HZ: u64 = 250;
 
 /// System calls that QEMU itself gives up: it starts no program, gains no privilege, changes no scheduling.
 const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
@@ -84,9 +84,6 @@ fn command_line(plan: &MachinePlan, tsc_khz: u32) -> String {
     if plan.kernel.discovery == Discovery::CommandLine {
         line += &format!(" lpj={} lapic_timer_khz={LAPIC_KHZ}", u64::from(tsc_khz) * 1000 / HZ);
     }
-    if !plan.extra_cmdline.is_empty() {
-        line = format!("{line} {}", plan.extra_cmdline);
-    }
     line
 }
 
@@ -99,13 +96,7 @@ mod tests {
     fn joined(discovery: Discovery) -> String {
         let kernel = KernelImage { path: "/k/vmlinux".into(), discovery };
         let vcpus = NonZeroU8::new(2).unwrap();
-        let plan = MachinePlan {
-            vcpus,
-            memory_mib: 256,
-            kernel,
-            initramfs: "/k/initramfs".into(),
-            extra_cmdline: "debug".into(),
-        };
+        let plan = MachinePlan { vcpus, memory_mib: 256, kernel, initramfs: "/k/initramfs".into() };
         let arguments = arguments(&plan, 2_500_000, 10);
         arguments.iter().map(|argument| argument.to_str().unwrap()).collect::<Vec<_>>().join(" ")
     }
@@ -120,7 +111,7 @@ mod tests {
             "socket,id=images,fd=10 -device vhost-user-blk,chardev=images",
             "socket,id=data,fd=11 -device vhost-user-blk,chardev=data",
             "socket,id=vsock,fd=12 -device vhost-user-vsock-device,chardev=vsock",
-            "tsc_early_khz=2500000 lpj=2500000 lapic_timer_khz=1000000 debug",
+            "tsc_early_khz=2500000 lpj=10000000 lapic_timer_khz=1000000",
             "-kernel /k/vmlinux -initrd /k/initramfs",
         ] {
             assert!(line.contains(part), "{part} in {line}");
