@@ -20,6 +20,7 @@ use crate::container::MountPoints;
 use crate::control::Control;
 use crate::dial::Dial;
 use crate::disks::Disks;
+use crate::errand::Errand;
 use crate::error::{Context, Result};
 use hull_protocol::agent::{AgentError, Answer, Event, GuestFrame, Outcome};
 use nix::sys::signal::{SigSet, Signal};
@@ -44,6 +45,8 @@ pub struct Environment {
     pub cgroups: PathBuf,
     /// Where containers mount their roots, each in its own namespace.
     pub mount_points: MountPoints,
+    /// What is still being done for containers, and must be done when the first one runs.
+    pub settling: Option<Errand>,
 }
 
 /// Why the agent's work is done.
@@ -65,6 +68,7 @@ pub struct Agent {
     disks: Box<dyn Disks>,
     cgroups: Cgroups,
     mount_points: MountPoints,
+    settling: Option<Errand>,
     containers: Vec<Container>,
     processes: Vec<Process>,
     /// The last [`Process::key`] that was given out.
@@ -86,7 +90,7 @@ impl Agent {
     /// # Errors
     /// The kernel's.
     pub fn new(control: Control, environment: Environment) -> Result<Self> {
-        let Environment { dial, disks, cgroups, mount_points } = environment;
+        let Environment { dial, disks, cgroups, mount_points, settling } = environment;
         control.unblock()?;
         let watch = Watch::new()?;
         watch.add(&control, Token::Control)?;
@@ -102,8 +106,9 @@ impl Agent {
             signals,
             dial,
             disks,
-            cgroups: Cgroups::open(cgroups)?,
+            cgroups: Cgroups::new(cgroups),
             mount_points,
+            settling,
             containers: Vec::new(),
             processes: Vec::new(),
             last_key: 0,
@@ -117,6 +122,8 @@ impl Agent {
     /// # Errors
     /// What the agent cannot go on after: a broken control connection, for one.
     pub fn run(&mut self) -> Result<End> {
+        // Children from before the agent watched for their ends may have ended.
+        self.reap()?;
         // Requests may have come together with the host's welcome.
         let mut end = self.serve_requests()?;
         while end.is_none() {

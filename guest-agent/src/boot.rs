@@ -1,9 +1,12 @@
 //! From the kernel's jump into PID 1 to the agent's loop, and the end of the VM.
 //!
-//! The order is chosen for the wait: what the handshake does not need happens while the host's answer is on its way.
+//! What the handshake does not need is an errand, done by another process at the same time: first what the agent needs to
+//! begin with a container, then what containers need.
 //!
 //! ```text
-//!   modules (stock kernel only) ── dial ── Hello ── mounts, settings ── Welcome ── loop ── restart
+//!   modules (stock kernel only) ── dial ── Hello ── Welcome ── loop: a container's root ... its first process ── restart
+//!                                   │                        ^                             ^
+//!                                errand ─────── mounts ──────┴──── controllers, settings ──┘
 //! ```
 
 mod modules;
@@ -11,13 +14,16 @@ mod mounts;
 mod settings;
 
 use crate::agent::{Agent, End, Environment};
+use crate::cgroup::hand_controllers_down;
 use crate::container::MountPoints;
 use crate::control::Control;
-use crate::dial::Vsock;
+use crate::dial::{Dial, Vsock, wait_until_connected};
 use crate::disks::WindowDisks;
+use crate::errand::Errand;
 use crate::error::{Context, Result};
 use crate::{clock, fatal};
 use hull_protocol::agent::CONTROL_PORT;
+use nix::sched::CloneFlags;
 use nix::sys::prctl::set_dumpable;
 use nix::unistd::sethostname;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -29,18 +35,22 @@ pub fn run() -> ! {
         eprintln!("hull-agent is process 1 of hull's guests, and of no use otherwise");
         std::process::exit(1);
     }
+    fatal::install();
     modules::load();
-    let dialed = Vsock::dial_and_wait(CONTROL_PORT);
-    let dialed = dialed.context(|| format!("cannot connect to port {} of the host", CONTROL_PORT.0));
-    let mut control = Control::new(or_end(None, dialed));
-    fatal::install(&control);
-    let settled = greet(&mut control);
-    or_end(Some(control.as_fd()), settled);
+    let what = || format!("cannot connect to port {} of the host", CONTROL_PORT.0);
+    let dialed = or_end(None, Vsock.dial(CONTROL_PORT).context(what));
+    let settling = or_end(None, settle());
+    or_end(None, wait_until_connected(&dialed).context(what));
+    let mut control = Control::new(dialed);
+    fatal::report_to_host(&control);
+    let greeted = greet(&mut control).and_then(|()| settling.wait());
+    or_end(Some(control.as_fd()), greeted);
     let environment = Environment {
         dial: Box::new(Vsock),
         disks: Box::new(WindowDisks::default()),
         cgroups: PathBuf::from(mounts::CGROUPS),
         mount_points: MountPoints::below(Path::new(mounts::LAYERS)),
+        settling: Some(settling),
     };
     let mut agent = or_end(None, Agent::new(control, environment));
     match agent.run() {
@@ -57,13 +67,22 @@ fn or_end<T>(control: Option<BorrowedFd<'_>>, result: Result<T>) -> T {
     }
 }
 
-/// The handshake, and what has to be done once.
-fn greet(control: &mut Control) -> Result<()> {
-    control.say_hello()?;
+/// Makes the VM what containers need, in two parts. Root and working directory change for the agent as well, which must
+/// not use a path before it has waited for the end of the first one, the mounts.
+fn settle() -> Result<Errand> {
     // Children are born with the agent's memory; processes of a container must not read it.
     set_dumpable(false).context(|| "cannot make the agent undumpable".to_owned())?;
-    mounts::make()?;
-    settings::apply();
+    Errand::send("the boot", CloneFlags::CLONE_FS, |part| {
+        mounts::make()?;
+        part.send_done(None)?;
+        hand_controllers_down(Path::new(mounts::CGROUPS))?;
+        settings::apply();
+        Ok(None)
+    })
+}
+
+fn greet(control: &mut Control) -> Result<()> {
+    control.say_hello()?;
     let welcome = control.hear_welcome()?;
     clock::set(welcome.time)?;
     sethostname(&welcome.hostname).context(|| format!("cannot set the host name {:?}", welcome.hostname))

@@ -29,23 +29,25 @@ pub struct Cgroups {
     root: PathBuf,
 }
 
+/// Hands the controllers of the hierarchy that is mounted at `root` down to the containers' groups.
+///
+/// # Errors
+/// The kernel's.
+pub fn hand_controllers_down(root: &Path) -> Result<()> {
+    let path = root.join("cgroup.controllers");
+    let present = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
+    let wanted: Vec<_> = present
+        .split_ascii_whitespace()
+        .filter(|name| CONTROLLERS.contains(name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if wanted.is_empty() { Ok(()) } else { write(&root.join("cgroup.subtree_control"), &wanted.join(" ")) }
+}
+
 impl Cgroups {
-    /// The hierarchy that is mounted at `root`; its controllers are handed down to the containers' groups.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn open(root: PathBuf) -> Result<Self> {
-        let path = root.join("cgroup.controllers");
-        let present = fs::read_to_string(&path).context(|| format!("cannot read {}", path.display()))?;
-        let wanted: Vec<_> = present
-            .split_ascii_whitespace()
-            .filter(|name| CONTROLLERS.contains(name))
-            .map(|name| format!("+{name}"))
-            .collect();
-        if !wanted.is_empty() {
-            write(&root.join("cgroup.subtree_control"), &wanted.join(" "))?;
-        }
-        Ok(Self { root })
+    /// The hierarchy that is mounted at `root`, whose controllers have been handed down.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
     }
 
     /// Makes a container's group.

@@ -4,9 +4,12 @@
 
 use hull_protocol::Port;
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, socket};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::sockopt::SocketError;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, VsockAddr, connect, getsockopt, socket};
 use std::fmt::Debug;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// How long a connection may take. The kernel's own two seconds are little for a host that is busy.
 static PATIENCE: libc::timeval = libc::timeval { tv_sec: 60, tv_usec: 0 };
@@ -30,21 +33,24 @@ pub struct Vsock;
 
 impl Dial for Vsock {
     fn dial(&self, port: Port) -> nix::Result<OwnedFd> {
-        start(port, SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK)
+        start(port)
     }
 }
 
-impl Vsock {
-    /// Connects, and waits for it; the socket is a blocking one.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn dial_and_wait(port: Port) -> nix::Result<OwnedFd> {
-        start(port, SockFlag::SOCK_CLOEXEC)
+/// Waits for the end of what [`Dial::dial`] began; from then on transfers wait, too.
+///
+/// # Errors
+/// The kernel's.
+pub fn wait_until_connected(stream: &OwnedFd) -> nix::Result<()> {
+    while poll(&mut [PollFd::new(stream.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE)? == 0 {}
+    match getsockopt(stream, SocketError)? {
+        0 => fcntl(stream, FcntlArg::F_SETFL(OFlag::O_RDWR)).map(drop),
+        error => Err(Errno::from_raw(error)),
     }
 }
 
-fn start(port: Port, flags: SockFlag) -> nix::Result<OwnedFd> {
+fn start(port: Port) -> nix::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let stream = socket(AddressFamily::Vsock, SockType::Stream, flags, None)?;
     // SAFETY: the option reads as many bytes as it is told, from a value that outlives the call.
     let set = unsafe {

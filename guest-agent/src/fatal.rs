@@ -24,10 +24,14 @@ const PATIENCE: u16 = 1000;
 static CONNECTION: AtomicI32 = AtomicI32::new(-1);
 static IS_CHILD: AtomicI32 = AtomicI32::new(0);
 
-/// From now on a panic is reported to the host, and ends the VM.
-pub fn install(control: &impl AsFd) {
-    CONNECTION.store(control.as_fd().as_raw_fd(), Ordering::Relaxed);
+/// From now on a panic is reported, to the console at least, and ends the VM.
+pub fn install() {
     std::panic::set_hook(Box::new(on_panic));
+}
+
+/// From now on a panic is reported to the host as well.
+pub fn report_to_host(control: &impl AsFd) {
+    CONNECTION.store(control.as_fd().as_raw_fd(), Ordering::Relaxed);
 }
 
 /// In a forked child: a panic is reported to the agent, and ends the child alone.

@@ -7,7 +7,8 @@
 //! in the container's own first process, which the agent forks off and which reports back over a socket ([`report`]):
 //!
 //! ```text
-//!   agent ──clone3──> child: mounts the disks, pivots, mounts, devices, masks    [container::setup]
+//!   agent ──errand──> the disks are mounted while everything up to "pivots" goes on      [errand, container::root]
+//!     ├──clone3──> child: namespaces, file systems; pivots, mounts, devices, masks   [container::setup]
 //!     │                 │    user, capabilities, limits, working directory       [process]
 //!     │ <── report ──── │    execve: the report closes, the request is answered
 //!     │
@@ -29,6 +30,7 @@ pub mod descriptors;
 pub mod dial;
 pub mod disks;
 pub mod document;
+pub mod errand;
 pub mod error;
 pub mod fatal;
 pub mod namespaces;

@@ -119,6 +119,11 @@ impl ProcessPlan {
         Err(program::explain(&program, error))
     }
 
+    /// Has the kernel begin to read the program from the caller's root, while the caller goes on.
+    pub fn read_ahead(&self) {
+        program::read_ahead(&self.arguments[0], self.variable("PATH"));
+    }
+
     fn variable(&self, name: &str) -> Option<&OsStr> {
         let values = self
             .environment

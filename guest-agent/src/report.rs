@@ -1,11 +1,12 @@
 //! What a forked child tells the agent while it turns into a container's process: a socket of whole messages, closed by
-//! `execve`.
+//! `execve`. The agent's errands ([`crate::errand`]) tell by the same means how they went.
 //!
 //! | message | meaning |
 //! |---|---|
 //! | `P` and four bytes, little-endian | another process took over; this is its id |
 //! | `T` and a descriptor | the master of the terminal |
 //! | `E` and JSON | it failed |
+//! | `D`, and a descriptor or none | the errand is done; what it brings |
 //! | the end | the program runs |
 
 #![expect(unsafe_code, reason = "descriptors arrive as numbers")]
@@ -34,6 +35,8 @@ pub enum Message {
     Terminal(OwnedFd),
     /// It gives up.
     Failed(AgentError),
+    /// The errand is done.
+    Done(Option<OwnedFd>),
     /// It runs the program, or is dead.
     End,
 }
@@ -62,9 +65,21 @@ impl Receiver {
     /// # Errors
     /// A message that is none.
     pub fn receive(&self) -> Result<Option<Message>> {
+        self.receive_with(MsgFlags::MSG_DONTWAIT)
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// A message that is none.
+    pub fn wait(&self) -> Result<Message> {
+        self.receive_with(MsgFlags::empty())?.ok_or_else(|| internal("a child's report cannot be waited for"))
+    }
+
+    fn receive_with(&self, flags: MsgFlags) -> Result<Option<Message>> {
         let mut bytes = vec![0; LONGEST];
         let mut space = cmsg_space!(RawFd);
-        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
+        let flags = flags | MsgFlags::MSG_CMSG_CLOEXEC;
         let mut slices = [IoSliceMut::new(&mut bytes)];
         let received = loop {
             match recvmsg::<()>(self.0.as_raw_fd(), &mut slices, Some(&mut space), flags) {
@@ -95,6 +110,7 @@ fn parse(bytes: &[u8], descriptor: Option<OwnedFd>) -> Result<Message> {
         (None, _) => Ok(Message::End),
         (Some((b'P', &[a, b, c, d])), _) => Ok(Message::TakenOver(i32::from_le_bytes([a, b, c, d]))),
         (Some((b'T', [])), Some(terminal)) => Ok(Message::Terminal(terminal)),
+        (Some((b'D', [])), brought) => Ok(Message::Done(brought)),
         (Some((b'E', mut error)), _) => {
             let error = frame::read(&mut error).ok().flatten();
             Ok(Message::Failed(error.ok_or_else(|| internal("a child's report is malformed"))?))
@@ -120,10 +136,22 @@ impl Sender {
     /// # Errors
     /// The kernel's.
     pub fn send_terminal(&self, master: BorrowedFd<'_>) -> Result<()> {
-        let descriptors = [master.as_raw_fd()];
-        let rights = [ControlMessage::ScmRights(&descriptors)];
-        let message = [IoSlice::new(b"T")];
-        let sent = sendmsg::<()>(self.0.as_raw_fd(), &message, &rights, MsgFlags::MSG_NOSIGNAL, None);
+        self.send_with(b"T", Some(master))
+    }
+
+    /// Says that the errand is done, and hands over what it brings.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn send_done(&self, brought: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.send_with(b"D", brought)
+    }
+
+    fn send_with(&self, message: &[u8], descriptor: Option<BorrowedFd<'_>>) -> Result<()> {
+        let descriptors = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
+        let rights = descriptors.as_ref().map(|descriptors| ControlMessage::ScmRights(descriptors));
+        let message = [IoSlice::new(message)];
+        let sent = sendmsg::<()>(self.0.as_raw_fd(), &message, rights.as_slice(), MsgFlags::MSG_NOSIGNAL, None);
         sent.map(drop).context(|| "cannot report to the agent".to_owned())
     }
 
@@ -169,6 +197,7 @@ mod tests {
         let (end, other) = nix::unistd::pipe().unwrap();
         sender.send_terminal(other.as_fd()).unwrap();
         drop(other);
+        sender.send_done(None).unwrap();
         sender.send_failure(&failure(ErrorCode::CommandNotFound, "no"));
         assert!(matches!(receiver.receive(), Ok(Some(Message::TakenOver(0x0102_0304)))));
         let Ok(Some(Message::Terminal(passed))) = receiver.receive() else { panic!("no descriptor") };
@@ -176,6 +205,7 @@ mod tests {
         drop(passed);
         let mut bytes = [0; 2];
         assert_eq!(nix::unistd::read(&end, &mut bytes), Ok(1), "the descriptor is the same pipe");
+        assert!(matches!(receiver.wait(), Ok(Message::Done(None))));
         let Ok(Some(Message::Failed(error))) = receiver.receive() else { panic!("no failure") };
         assert_eq!((error.code, error.message.as_str()), (ErrorCode::CommandNotFound, "no"));
         assert!(receiver.receive().unwrap().is_none());
@@ -185,7 +215,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error() {
-        for bytes in [b"P\x01".as_slice(), b"T", b"E{", b"E\xff\xff\xff\xff", b"X"] {
+        for bytes in [b"P\x01".as_slice(), b"T", b"D!", b"E{", b"E\xff\xff\xff\xff", b"X"] {
             assert!(parse(bytes, None).is_err(), "{bytes:?}");
         }
     }

@@ -2,6 +2,7 @@
 
 use super::tables::{Container, News, Progress, Stage};
 use super::{Agent, End};
+use crate::cgroup::Cgroup;
 use crate::disks::Disks;
 use crate::error::Result;
 use crate::{fatal, reap};
@@ -63,7 +64,7 @@ impl Agent {
             (false, Some((request, error))) => self.answer(request, Err(error)),
             (false, None) => {
                 let container = self.container(&process.name.container);
-                let oom_killed = container.is_ok_and(|container| container.cgroup.had_oom_kill());
+                let oom_killed = container.is_ok_and(Container::had_oom_kill);
                 self.tell(Event::Exited { process: process.name, code, oom_killed })
             }
         }
@@ -74,7 +75,7 @@ impl Agent {
         let container = &mut self.containers[at];
         let news = match failed {
             Some((request, error)) => News::Failed { request, error },
-            None => News::Exited { code, oom_killed: container.cgroup.had_oom_kill() },
+            None => News::Exited { code, oom_killed: container.had_oom_kill() },
         };
         container.stage = Stage::Releasing { since: Instant::now(), news };
         Some(at)
@@ -136,6 +137,11 @@ impl Agent {
 }
 
 impl Container {
+    fn remove_cgroup(&self) -> Result<(), (String, Errno)> {
+        let removed = self.cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
+        removed.map_err(|error| ("the control group".to_owned(), error))
+    }
+
     /// Gives up its devices, and its control group if it never started: then no request to remove it follows.
     fn give_up(&mut self, disks: &mut dyn Disks) -> Result<(), (String, Errno)> {
         while let Some(device) = self.devices.last() {
@@ -144,9 +150,7 @@ impl Container {
         }
         match self.stage {
             // A helper of its first process may still be on its way out.
-            Stage::Releasing { news: News::Failed { .. }, .. } => {
-                self.cgroup.remove().map_err(|error| ("the control group".to_owned(), error))
-            }
+            Stage::Releasing { news: News::Failed { .. }, .. } => self.remove_cgroup(),
             _ => Ok(()),
         }
     }

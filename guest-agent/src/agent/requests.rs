@@ -2,6 +2,7 @@
 
 use super::tables::Stage;
 use super::{Agent, End, Ending};
+use crate::cgroup::Cgroup;
 use crate::clock;
 use crate::control::{HostFrame, Received};
 use crate::document::Unread;
@@ -86,7 +87,7 @@ impl Agent {
         if container.discard {
             return Ok(Err(invalid("the container goes with the VM")));
         }
-        let removed = container.cgroup.remove();
+        let removed = container.cgroup.as_ref().map_or(Ok(()), Cgroup::remove);
         self.containers.retain(|container| container.id != *id);
         if let Err(error) = removed {
             // An empty group is no reason to keep the host from going on.
@@ -104,7 +105,7 @@ impl Agent {
             .containers
             .iter()
             .filter(|container| matches!(container.stage, Stage::Alive))
-            .filter_map(|container| container.cgroup.kill().err())
+            .filter_map(|container| container.cgroup.as_ref()?.kill().err())
             .collect();
         killed.into_iter().try_for_each(|error| self.warn(error.message))
     }

@@ -1,12 +1,12 @@
 //! Starting containers and processes, up to the moment when their program runs.
 
 use super::Agent;
-use super::tables::{Container, Process, Progress, Stage};
+use super::tables::{Container, News, Process, Progress, Stage};
 use super::watch::Token;
 use crate::cgroup::{Cgroup, DeviceProgram};
 use crate::container::{self, Addition, Birth, ContainerPlan};
-use crate::disks::RootDevices;
 use crate::document::{self, Unread};
+use crate::errand::Errand;
 use crate::error::{Result, errno, failure, invalid};
 use crate::namespaces::{Child, ForkError, pidfd_open};
 use crate::process::ProcessPlan;
@@ -21,6 +21,16 @@ use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+/// A container whose first process is on its way.
+struct Born {
+    cgroup: Cgroup,
+    namespaces: CloneFlags,
+    child: Child,
+    report: Receiver,
+    stdio: AgentStdio,
+}
 
 /// A process on its way, and the agent's side of it.
 struct Forked {
@@ -40,81 +50,85 @@ impl Agent {
 
     /// Begins to start one more process, in the same manner.
     pub(super) fn start_process(&mut self, request: u64, exec: ExecProcess<Unread>) -> Result<Result<()>> {
-        let forked = self.fork_process(request, exec);
+        let forked = self.fork_process(request, exec).map(Some);
         self.watch_forked(forked)
     }
 
-    fn watch_forked(&mut self, forked: Result<Forked, Failure>) -> Result<Result<()>> {
+    fn watch_forked(&mut self, forked: Result<Option<Forked>, Failure>) -> Result<Result<()>> {
         match forked {
             Err(Failure::Request(error)) => Ok(Err(error)),
             Err(Failure::Agent(error)) => Err(error),
             // Nobody but the agent could take care of it.
-            Ok(forked) => self.watch_process(forked).map(Ok),
+            Ok(forked) => forked.map_or(Ok(()), |forked| self.watch_process(forked)).map(Ok),
         }
     }
 
-    fn fork_container(&mut self, request: u64, start: StartContainer<Unread>) -> Result<Forked, Failure> {
+    /// None if the start has failed, but the answer has to wait: what was begun for the container is being given up.
+    fn fork_container(&mut self, request: u64, start: StartContainer<Unread>) -> Result<Option<Forked>, Failure> {
         self.refuse_while_ending()?;
         if self.container(&start.container).is_ok() {
             return Err(failure(ErrorCode::AlreadyExists, "the container exists already in this VM").into());
         }
+        let devices = self.disks.attach(&start.container, &start.root)?;
+        let forked = match self.mount_points.mount(&devices) {
+            Ok(root) => self.bear_container(&start, &root),
+            Err(error) => Err(error.into()),
+        };
+        let mut container = Container {
+            id: start.container.clone(),
+            cgroup: None,
+            namespaces: CloneFlags::empty(),
+            // The last one is given up first: it is the one that needs to be written to.
+            devices: vec![devices.image, devices.data],
+            discard: start.discard,
+            root: None,
+            stage: Stage::Alive,
+        };
+        let forked = match forked {
+            Ok(born) => {
+                (container.cgroup, container.namespaces) = (Some(born.cgroup), born.namespaces);
+                let name = ProcessRef { container: start.container, exec: None };
+                Some(Forked { request, name, child: born.child, report: born.report, stdio: born.stdio })
+            }
+            Err(Failure::Agent(error)) => return Err(Failure::Agent(error)),
+            Err(Failure::Request(error)) => {
+                // The errand ends by itself; until then it may have the devices mounted.
+                container.stage = Stage::Releasing { since: Instant::now(), news: News::Failed { request, error } };
+                None
+            }
+        };
+        self.containers.push(container);
+        Ok(forked)
+    }
+
+    /// Everything that goes on while the root is being mounted, up to the container's first process.
+    fn bear_container(&mut self, start: &StartContainer<Unread>, root: &Errand) -> Result<Born, Failure> {
         let plan = ContainerPlan::new(document::read(&start.spec)?, &start.user, start.init)?;
         let rules = DeviceProgram::load(&plan.device_rules)?;
         let (child_stdio, stdio) = stdio::prepare(&start.stdio, &*self.dial)?;
         let (sender, report) = report::pair()?;
-        let (cgroup, devices) = self.make_resources(&start, &plan)?;
+        if let Some(settling) = self.settling.take() {
+            settling.wait().map_err(Failure::Agent)?;
+        }
+        let cgroup = self.cgroups.create(&start.container, &plan.settings)?;
         let birth = Birth {
             plan: &plan,
-            devices: &devices,
+            root,
             mount_points: &self.mount_points,
             stdio: &child_stdio,
             report: &sender,
             cgroup: &cgroup,
             rules: rules.as_ref(),
         };
-        let child = match container::start(&birth) {
-            Ok(child) => child,
-            Err(error) => {
-                self.drop_resources(&cgroup, &devices);
-                return Err(errno(ErrorCode::Internal, "cannot start a process", error).into());
-            }
-        };
         let users = if plan.user_namespace.is_some() { CloneFlags::CLONE_NEWUSER } else { CloneFlags::empty() };
-        self.containers.push(Container {
-            id: start.container.clone(),
-            cgroup,
-            namespaces: plan.namespaces | users,
-            // The last one is given up first: it is the one that needs to be written to.
-            devices: vec![devices.image, devices.data],
-            discard: start.discard,
-            root: None,
-            stage: Stage::Alive,
-        });
-        let name = ProcessRef { container: start.container, exec: None };
-        Ok(Forked { request, name, child, report, stdio })
-    }
-
-    fn make_resources(
-        &mut self,
-        start: &StartContainer<Unread>,
-        plan: &ContainerPlan,
-    ) -> Result<(Cgroup, RootDevices)> {
-        let cgroup = self.cgroups.create(&start.container, &plan.settings)?;
-        match self.disks.attach(&start.container, &start.root) {
-            Ok(devices) => Ok((cgroup, devices)),
+        match container::start(&birth) {
+            Ok(child) => Ok(Born { namespaces: plan.namespaces | users, cgroup, child, report, stdio }),
             Err(error) => {
                 // Nothing was in it.
                 let _unused = cgroup.remove();
-                Err(error)
+                Err(errno(ErrorCode::Internal, "cannot start a process", error).into())
             }
         }
-    }
-
-    /// Undoes [`Agent::make_resources`]; nothing has used them.
-    fn drop_resources(&mut self, cgroup: &Cgroup, devices: &RootDevices) {
-        let _unused = cgroup.remove();
-        let _unused = self.disks.detach(&devices.data);
-        let _unused = self.disks.detach(&devices.image);
     }
 
     fn fork_process(&self, request: u64, exec: ExecProcess<Unread>) -> Result<Forked, Failure> {
@@ -123,6 +137,7 @@ impl Agent {
             return Err(invalid("a further process needs a name").into());
         }
         let (container, first) = self.running_container(&exec.process.container)?;
+        let cgroup = container.cgroup()?;
         if self.process(&exec.process).is_ok() {
             return Err(failure(ErrorCode::AlreadyExists, "the process exists already").into());
         }
@@ -133,14 +148,14 @@ impl Agent {
             plan: &plan,
             first: first.handle.as_fd(),
             namespaces: container.namespaces,
-            cgroup: container.cgroup.as_fd(),
+            cgroup: cgroup.as_fd(),
             stdio: &child_stdio,
             report: &sender,
         };
         let mut forked = container::start_further(&addition);
         if forked.as_ref().is_err_and(|error| *error == ForkError::Failed(Errno::EBUSY)) {
             // The container has handed controllers on to groups of its own; processes can only be in those.
-            let group: OwnedFd = container.cgroup.group_of(first.pid.as_raw().unsigned_abs())?;
+            let group: OwnedFd = cgroup.group_of(first.pid.as_raw().unsigned_abs())?;
             addition.cgroup = group.as_fd();
             forked = container::start_further(&addition);
         }
@@ -207,6 +222,8 @@ impl Agent {
                 None => return Ok(()),
                 Some(Message::TakenOver(pid)) => self.take_over(key, pid)?,
                 Some(Message::Terminal(master)) => self.connect_terminal(key, master)?,
+                // Errands say so, to others.
+                Some(Message::Done(_)) => {}
                 Some(Message::Failed(error)) => {
                     process.progress = Progress::Failed { request, error };
                     return Ok(());
@@ -224,7 +241,8 @@ impl Agent {
 
     /// See [`Container::root`]. A process that has ended meanwhile has unmounted everything already.
     fn hold_root(&mut self, first_of: Option<&ContainerId>, pid: u32) {
-        let container = self.containers.iter_mut().find(|container| container.discard && Some(&container.id) == first_of);
+        let container =
+            self.containers.iter_mut().find(|container| container.discard && Some(&container.id) == first_of);
         if let Some(container) = container {
             let path = format!("/proc/{pid}/root");
             container.root = open(path.as_str(), OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).ok();

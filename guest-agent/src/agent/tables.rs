@@ -22,7 +22,8 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Container {
     pub id: ContainerId,
-    pub cgroup: Cgroup,
+    /// None: it failed before it had one.
+    pub cgroup: Option<Cgroup>,
     /// Of its first process, that of users included.
     pub namespaces: CloneFlags,
     /// What it still has of the devices that were made for it.
@@ -62,6 +63,14 @@ pub(super) enum News {
 }
 
 impl Container {
+    pub(super) fn cgroup(&self) -> Result<&Cgroup> {
+        self.cgroup.as_ref().ok_or_else(|| failure(ErrorCode::NotFound, "the container has not started"))
+    }
+
+    pub(super) fn had_oom_kill(&self) -> bool {
+        self.cgroup.as_ref().is_some_and(Cgroup::had_oom_kill)
+    }
+
     pub(super) fn is_releasing(&self) -> bool {
         matches!(self.stage, Stage::Releasing { .. })
     }

@@ -39,19 +39,18 @@ struct Instruction {
     immediate: i32,
 }
 
-/// Operations.
+/// Operations. There is no arithmetic: the kernel would have to follow it through every rule when it checks the program.
 const LOAD_WORD: u8 = 0x61;
-const MOVE: u8 = 0xbf;
+const LOAD_HALF_WORD: u8 = 0x69;
 const MOVE_VALUE: u8 = 0xb7;
-const AND_VALUE: u8 = 0x57;
-const SHIFT_RIGHT: u8 = 0x77;
-const JUMP_IF_EQUAL: u8 = 0x15;
+const JUMP: u8 = 0x05;
 const JUMP_IF_NOT_EQUAL: u8 = 0x55;
+const JUMP_IF_ANY_SET: u8 = 0x45;
 const EXIT: u8 = 0x95;
 
-/// Registers: 0 is the verdict, 1 the context and then scratch; the others hold what is asked.
+/// Registers: 0 is the verdict, 1 the context; the others hold what is asked.
 const VERDICT: u8 = 0;
-const SCRATCH: u8 = 1;
+const CONTEXT: u8 = 1;
 const KIND: u8 = 2;
 const ACCESS: u8 = 3;
 const MAJOR: u8 = 4;
@@ -175,11 +174,13 @@ impl Rule {
         body.extend(equal(KIND, self.kind));
         if self.access != EVERY_ACCESS {
             // What is allowed must cover all that is asked; what is denied must touch some of it.
-            let (mask, jump) =
-                if self.allow { (!self.access, JUMP_IF_NOT_EQUAL) } else { (self.access, JUMP_IF_EQUAL) };
-            body.push(instruction(MOVE, SCRATCH, ACCESS, 0, 0));
-            body.push(instruction(AND_VALUE, SCRATCH, 0, 0, mask));
-            body.push(instruction(jump, SCRATCH, 0, 0, 0));
+            if self.allow {
+                body.push(instruction(JUMP_IF_ANY_SET, ACCESS, 0, 0, EVERY_ACCESS & !self.access));
+            } else {
+                let over_the_next = 1;
+                body.push(instruction(JUMP_IF_ANY_SET, ACCESS, 0, over_the_next, self.access));
+                body.push(instruction(JUMP, 0, 0, 0, 0));
+            }
         }
         body.extend(equal(MAJOR, self.major));
         body.extend(equal(MINOR, self.minor));
@@ -188,7 +189,7 @@ impl Rule {
         let mut behind = i16::try_from(body.len()).expect("a rule has at most nine instructions");
         for one in &mut body {
             behind -= 1;
-            if matches!(one.operation, JUMP_IF_EQUAL | JUMP_IF_NOT_EQUAL) {
+            if matches!(one.operation, JUMP | JUMP_IF_NOT_EQUAL | JUMP_IF_ANY_SET) && one.offset == 0 {
                 one.offset = behind;
             }
         }
@@ -199,12 +200,11 @@ impl Rule {
 /// The rules are asked from the last to the first: the last one that fits decides, and without one the answer is no.
 fn compile(rules: &[Rule]) -> Vec<Instruction> {
     let mut program = vec![
-        instruction(LOAD_WORD, KIND, SCRATCH, 0, 0),
-        instruction(LOAD_WORD, MAJOR, SCRATCH, 4, 0),
-        instruction(LOAD_WORD, MINOR, SCRATCH, 8, 0),
-        instruction(MOVE, ACCESS, KIND, 0, 0),
-        instruction(SHIFT_RIGHT, ACCESS, 0, 0, 16),
-        instruction(AND_VALUE, KIND, 0, 0, 0xffff),
+        // The two halves of one word, on machines that are little-endian, as all of ours are.
+        instruction(LOAD_HALF_WORD, KIND, CONTEXT, 0, 0),
+        instruction(LOAD_HALF_WORD, ACCESS, CONTEXT, 2, 0),
+        instruction(LOAD_WORD, MAJOR, CONTEXT, 4, 0),
+        instruction(LOAD_WORD, MINOR, CONTEXT, 8, 0),
     ];
     for rule in rules.iter().rev() {
         rule.compile(&mut program);

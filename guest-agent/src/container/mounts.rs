@@ -1,15 +1,19 @@
 //! The mounts of a document (runtime specification, `config.md`, Mounts), made inside the new root: there no path and no
 //! symbolic link of the image leads out of it. The links of /proc would, by descriptors that the caller has open; so /proc
 //! comes after everything that follows paths of the image.
+//!
+//! The kernel's own file systems need nothing of the root but a place. They are made before it is there, which takes a
+//! while, and only put into place in it.
 
 use super::root::OldRoot;
 use crate::document::Mount;
 use crate::error::{Context, Result, invalid, quote};
 use crate::namespaces::{Depth, attach_mount, copy_mount};
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::mount::{MsFlags, mount};
 use std::fs::{self, OpenOptions};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// One mount, checked.
@@ -21,6 +25,17 @@ pub(super) struct MountPlan {
     propagation: Vec<MsFlags>,
     data: String,
 }
+
+/// A mount of which everything is done that needs no root.
+#[derive(Debug)]
+pub(super) struct PreparedMount<'a> {
+    plan: &'a MountPlan,
+    /// Its file system, mounted nowhere yet.
+    ready: Option<OwnedFd>,
+}
+
+/// File systems that come out of nothing: their sources and options name no file.
+const KERNELS_OWN: [&str; 6] = ["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2"];
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Source {
@@ -133,17 +148,18 @@ impl MountPlan {
         self.is_dev() && matches!(self.source, Source::Bind { .. })
     }
 
-    /// Mounts it. A read-only `/dev` stays writable until [`MountPlan::finish`].
-    pub(super) fn make(&self, old_root: &OldRoot) -> Result<()> {
-        match &self.source {
-            Source::FileSystem { kind, source } => self.mount(kind, source)?,
-            Source::Bind { source, depth } => self.bind(source, *depth, old_root)?,
-        }
-        for propagation in &self.propagation {
-            let set = mount(None::<&str>, &self.destination, None::<&str>, *propagation, None::<&str>);
-            set.context(|| format!("cannot set the propagation of {}", self.destination.display()))?;
-        }
-        Ok(())
+    /// Makes its file system, if that is one of the kernel's own, on the directory `staging` of the VM; what is mounted
+    /// there stays until the VM's root is left.
+    pub(super) fn prepare(&self, staging: &Path) -> Result<PreparedMount<'_>> {
+        let ready = match &self.source {
+            Source::FileSystem { kind, source } if KERNELS_OWN.contains(&kind.as_str()) => {
+                let copy = || copy_mount(AT_FDCWD, staging, Depth::One);
+                let made = self.mount_on(staging, kind, source).and_then(|()| copy());
+                Some(made.context(|| self.what(kind))?)
+            }
+            _ => None,
+        };
+        Ok(PreparedMount { plan: self, ready })
     }
 
     /// What is left for when everything is in place.
@@ -154,27 +170,14 @@ impl MountPlan {
         Ok(())
     }
 
-    fn mount(&self, kind: &str, source: &Path) -> Result<()> {
-        let destination = &self.destination;
-        if matches!(kind, "proc" | "sysfs") {
-            // What follows trusts these two: they must be where they seem to be.
-            let is_link = fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_symlink());
-            if is_link {
-                return Err(invalid(format!("{} of the image is a symbolic link", destination.display())));
-            }
-        }
+    fn what(&self, kind: &str) -> String {
+        format!("cannot mount {kind} on {} (options {:?})", self.destination.display(), quote(&self.data))
+    }
+
+    fn mount_on(&self, place: &Path, kind: &str, source: &Path) -> nix::Result<()> {
         let later = if self.is_dev() { MsFlags::MS_RDONLY } else { MsFlags::empty() };
         let data = (!self.data.is_empty()).then_some(self.data.as_str());
-        let attempt = || mount(Some(source), destination, Some(kind), self.flags - later, data);
-        let mounted = match attempt() {
-            Err(Errno::ENOENT) => {
-                make_directory(destination)?;
-                attempt()
-            }
-            mounted => mounted,
-        };
-        mounted
-            .context(|| format!("cannot mount {kind} on {} (options {:?})", destination.display(), quote(&self.data)))
+        mount(Some(source), place, Some(kind), self.flags - later, data)
     }
 
     fn bind(&self, source: &Path, depth: Depth, old_root: &OldRoot) -> Result<()> {
@@ -199,6 +202,50 @@ impl MountPlan {
         let flags = self.flags | MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
         let remounted = mount(None::<&str>, &self.destination, None::<&str>, flags, None::<&str>);
         remounted.context(|| format!("cannot change the mount on {}", self.destination.display()))
+    }
+}
+
+impl PreparedMount<'_> {
+    /// See [`MountPlan::brings_proc`].
+    pub(super) fn brings_proc(&self, all: &[MountPlan]) -> bool {
+        self.plan.brings_proc(all)
+    }
+
+    /// Mounts it. A read-only `/dev` stays writable until [`MountPlan::finish`].
+    pub(super) fn make(&self, old_root: &OldRoot) -> Result<()> {
+        let plan = self.plan;
+        match &plan.source {
+            Source::FileSystem { kind, source } => self.put_into_place(kind, source)?,
+            Source::Bind { source, depth } => plan.bind(source, *depth, old_root)?,
+        }
+        for propagation in &plan.propagation {
+            let set = mount(None::<&str>, &plan.destination, None::<&str>, *propagation, None::<&str>);
+            set.context(|| format!("cannot set the propagation of {}", plan.destination.display()))?;
+        }
+        Ok(())
+    }
+
+    fn put_into_place(&self, kind: &str, source: &Path) -> Result<()> {
+        let destination = &self.plan.destination;
+        if matches!(kind, "proc" | "sysfs") {
+            // What follows trusts these two: they must be where they seem to be.
+            let is_link = fs::symlink_metadata(destination).is_ok_and(|metadata| metadata.is_symlink());
+            if is_link {
+                return Err(invalid(format!("{} of the image is a symbolic link", destination.display())));
+            }
+        }
+        let attempt = || match &self.ready {
+            Some(ready) => attach_mount(ready.as_fd(), destination),
+            None => self.plan.mount_on(destination, kind, source),
+        };
+        let mounted = match attempt() {
+            Err(Errno::ENOENT) => {
+                make_directory(destination)?;
+                attempt()
+            }
+            mounted => mounted,
+        };
+        mounted.context(|| self.plan.what(kind))
     }
 }
 

@@ -1,11 +1,23 @@
 //! The root file system: overlayfs of the image's EROFS and the writable layer's ext4, mounted in the mount namespace of
 //! the container alone. When the last process in it has ended, so have the mounts, and everything is on disk.
+//!
+//! Mounting takes about as long as everything else that comes before a container's first process, so it is an errand. It
+//! begins first, and the process waits for it only when it needs a root:
+//!
+//! ```text
+//!   agent ── root::mount ── document, device rules, cgroup, streams ── clone ── ...
+//!                │                                                       child: session, network, host name ── receive ── ...
+//!             errand: EROFS, ext4, overlay ── open_tree ── descriptor ───────────────────────────────────────────^
+//! ```
 
 use crate::disks::RootDevices;
-use crate::error::{Context, Result};
+use crate::errand::Errand;
+use crate::error::{Context, Result, internal};
+use crate::namespaces::{Depth, attach_mount, copy_mount};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{AT_FDCWD, OFlag, open};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::CloneFlags;
 use nix::sys::stat::{Mode, stat};
 use nix::unistd::{Gid, Uid, chdir, chown, chroot, fchdir, mkdir, pivot_root};
 use std::fs;
@@ -14,10 +26,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// How the writable layer is mounted: the host's file shrinks again when files are removed, and no kernel thread goes
-/// through a fresh file system to zero its inode tables.
-const DATA_OPTIONS: &str = "discard,noinit_itable";
+/// through the file system to zero its inode tables or to read its bitmaps in advance.
+const DATA_OPTIONS: &str = "discard,noinit_itable,no_prefetch_block_bitmaps";
 
-/// Three directories of the VM on which each container mounts, in its own mount namespace, the two layers and the whole.
+/// Three directories of the VM on which each container mounts, in mount namespaces of its own, the two layers and the
+/// whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPoints {
     image: PathBuf,
@@ -41,8 +54,31 @@ impl MountPoints {
         })
     }
 
-    /// Mounts the layers and the overlay of them.
-    pub(super) fn mount(&self, devices: &RootDevices) -> Result<()> {
+    /// Begins to mount the layers and the overlay of them. What the errand brings is for [`MountPoints::receive`].
+    ///
+    /// # Errors
+    /// Those of beginning.
+    pub fn mount(&self, devices: &RootDevices) -> Result<Errand> {
+        Errand::send("the root file system", CloneFlags::CLONE_NEWNS, |_| {
+            self.mount_here(devices)?;
+            // The layers stay mounted as long as the overlay of them does.
+            let root = copy_mount(AT_FDCWD, &self.root, Depth::One);
+            root.map(Some).context(|| "cannot hand the root file system over".to_owned())
+        })
+    }
+
+    /// Where a container's process can mount what it will put into place later.
+    pub(super) fn staging(&self) -> &Path {
+        &self.data
+    }
+
+    /// Waits for what is being mounted, and mounts it for the caller too.
+    pub(super) fn receive(&self, root: &Errand) -> Result<()> {
+        let root = root.wait()?.ok_or_else(|| internal("the root file system was not handed over"))?;
+        attach_mount(root.as_fd(), &self.root).context(|| "cannot take the root file system over".to_owned())
+    }
+
+    fn mount_here(&self, devices: &RootDevices) -> Result<()> {
         let what = |layer: &Path| format!("cannot mount the {} layer", layer.file_name().unwrap_or_default().display());
         let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOATIME;
         let mounted = mount(Some(&devices.image.node), &self.image, Some("erofs"), flags, None::<&str>);

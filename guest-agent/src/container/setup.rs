@@ -1,12 +1,13 @@
 //! The birth of a container, phase by phase, in its own first process.
 
 use super::devices::{self, Making};
+use super::mounts::{MountPlan, PreparedMount};
 use super::plan::ContainerPlan;
 use super::root::{Copied, MountPoints, OldRoot};
-use super::{mounts, network, paths, user};
+use super::{network, paths, user};
 use crate::cgroup::{Cgroup, DeviceProgram};
 use crate::descriptors;
-use crate::disks::RootDevices;
+use crate::errand::Errand;
 use crate::error::{Context, Result};
 use crate::fatal;
 use crate::namespaces::{Child, Forked, Parent, fork};
@@ -27,9 +28,9 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 pub struct Birth<'a> {
     /// What it shall be.
     pub plan: &'a ContainerPlan,
-    /// Its root's devices.
-    pub devices: &'a RootDevices,
-    /// Where they are mounted.
+    /// Its root, which is being mounted.
+    pub root: &'a Errand,
+    /// Where it comes to lie.
     pub mount_points: &'a MountPoints,
     /// The child's side of its streams.
     pub stdio: &'a ChildStdio,
@@ -75,21 +76,24 @@ impl Birth<'_> {
         let plan = self.plan;
         leave_the_agent(self.stdio, &self.descriptors())?;
         adjust_oom_score(&plan.process)?;
-        self.mount_points.mount(self.devices)?;
-        let copied = match &plan.user_namespace {
-            None => Copied::No,
+        let (mounts, copied) = match &plan.user_namespace {
+            None => {
+                let mounts = self.prepare()?;
+                self.mount_points.receive(self.root)?;
+                (mounts, Copied::No)
+            }
             Some(mappings) => {
+                self.mount_points.receive(self.root)?;
                 raise_hard_limits(&plan.process.limits)?;
                 self.apply_device_rules()?;
                 user::go_on_inside(mappings, plan.namespaces, self.report)?;
-                Copied::IntoUserNamespace
+                (self.prepare()?, Copied::IntoUserNamespace)
             }
         };
-        if plan.namespaces.contains(CloneFlags::CLONE_NEWCGROUP) {
-            unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "cannot make a cgroup namespace".to_owned())?;
-        }
         let old_root = self.mount_points.enter(copied)?;
-        let console = self.furnish(&old_root, copied)?;
+        plan.process.read_ahead();
+        let console = self.furnish(&mounts, &old_root, copied)?;
+        drop(mounts);
         old_root.leave()?;
         if copied == Copied::No {
             self.apply_device_rules()?;
@@ -105,7 +109,8 @@ impl Birth<'_> {
 
     fn descriptors(&self) -> Vec<RawFd> {
         let rules = self.rules.map(|rules| rules.as_fd().as_raw_fd());
-        [self.report.as_fd().as_raw_fd(), self.cgroup.as_fd().as_raw_fd()].into_iter().chain(rules).collect()
+        let needed = [self.report.as_fd(), self.cgroup.as_fd(), self.root.as_fd()];
+        needed.iter().map(AsRawFd::as_raw_fd).chain(rules).collect()
     }
 
     /// From here on the container's own devices are the only ones that it can open.
@@ -113,8 +118,23 @@ impl Birth<'_> {
         self.rules.map_or(Ok(()), |rules| rules.attach(self.cgroup.as_fd()))
     }
 
-    /// Everything in the new root that is not the image's: file systems, devices, names, what is hidden.
-    fn furnish(&self, old_root: &OldRoot, copied: Copied) -> Result<Option<Console>> {
+    /// What needs no root: the container's namespaces, and the file systems that come to lie on its root.
+    fn prepare(&self) -> Result<Vec<PreparedMount<'_>>> {
+        let plan = self.plan;
+        if plan.namespaces.contains(CloneFlags::CLONE_NEWNET) {
+            network::bring_loopback_up()?;
+        }
+        if let Some(name) = &plan.hostname {
+            sethostname(name).context(|| format!("cannot set the host name {name:?}"))?;
+        }
+        if plan.namespaces.contains(CloneFlags::CLONE_NEWCGROUP) {
+            unshare(CloneFlags::CLONE_NEWCGROUP).context(|| "cannot make a cgroup namespace".to_owned())?;
+        }
+        plan.mounts.iter().map(|mount| mount.prepare(self.mount_points.staging())).collect()
+    }
+
+    /// Everything in the new root that is not the image's: file systems, devices, what is hidden.
+    fn furnish(&self, mounts: &[PreparedMount<'_>], old_root: &OldRoot, copied: Copied) -> Result<Option<Console>> {
         let plan = self.plan;
         if let Some(propagation) = plan.root_propagation {
             let set = mount(None::<&str>, "/", None::<&str>, propagation, None::<&str>);
@@ -122,9 +142,9 @@ impl Birth<'_> {
         }
         // Modes are meant as they stand.
         umask(Mode::empty());
-        let (proc, others): (Vec<_>, Vec<_>) = plan.mounts.iter().partition(|mount| mount.brings_proc(&plan.mounts));
+        let (proc, others): (Vec<_>, Vec<_>) = mounts.iter().partition(|mount| mount.brings_proc(&plan.mounts));
         others.iter().try_for_each(|mount| mount.make(old_root))?;
-        if !plan.mounts.iter().any(mounts::MountPlan::brings_foreign_dev) {
+        if !plan.mounts.iter().any(MountPlan::brings_foreign_dev) {
             let making = if copied == Copied::No { Making::Nodes } else { Making::Mounts(old_root) };
             devices::make_all(&plan.devices, making)?;
         }
@@ -133,8 +153,8 @@ impl Birth<'_> {
             plan.process.make_working_directory()?;
         }
         proc.iter().try_for_each(|mount| mount.make(old_root))?;
-        self.configure_namespaces()?;
-        plan.mounts.iter().try_for_each(mounts::MountPlan::finish)?;
+        self.set_kernel_parameters()?;
+        plan.mounts.iter().try_for_each(MountPlan::finish)?;
         paths::make_read_only(&plan.read_only_paths)?;
         paths::mask(&plan.masked_paths, old_root)?;
         if plan.root_is_read_only {
@@ -151,14 +171,8 @@ impl Birth<'_> {
         Ok(Some(console))
     }
 
-    fn configure_namespaces(&self) -> Result<()> {
+    fn set_kernel_parameters(&self) -> Result<()> {
         let plan = self.plan;
-        if plan.namespaces.contains(CloneFlags::CLONE_NEWNET) {
-            network::bring_loopback_up()?;
-        }
-        if let Some(name) = &plan.hostname {
-            sethostname(name).context(|| format!("cannot set the host name {name:?}"))?;
-        }
         if let Some(name) = &plan.domain_name {
             let path = "/proc/sys/kernel/domainname";
             fs::write(path, name).context(|| format!("cannot set the domain name {name:?}"))?;

@@ -7,11 +7,15 @@ use super::not_executable;
 use crate::error::{failure, quote};
 use hull_protocol::agent::{AgentError, ErrorCode};
 use nix::errno::Errno;
-use nix::sys::stat::{SFlag, stat};
+use nix::fcntl::{OFlag, PosixFadviseAdvice, open, posix_fadvise};
+use nix::sys::stat::{Mode, SFlag, stat};
 use nix::unistd::{AccessFlags, eaccess};
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+
+/// How much of a program is read ahead. Of a large one only what lies at its front, which is not worth more memory.
+const READ_AHEAD: i64 = 2 << 20;
 
 /// The file to execute for a command: itself if it names a path, else the first executable of that name on the search
 /// path.
@@ -40,6 +44,23 @@ fn check(path: &Path) -> nix::Result<()> {
         return Err(Errno::EISDIR);
     }
     eaccess(path, AccessFlags::X_OK)
+}
+
+/// Has the kernel begin to read the program of a command, so that it is in memory when it is executed. It may be another
+/// one, or none, that is found in the end: nothing but time depends on it.
+pub(super) fn read_ahead(command: &CStr, search_path: Option<&OsStr>) {
+    let Ok(program) = find(command, search_path) else { return };
+    // No process of the container runs yet that could put a device in its place.
+    let is_file =
+        stat(&program).is_ok_and(|status| SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG);
+    if !is_file {
+        return;
+    }
+    if let Ok(file) =
+        open(&program, OFlag::O_RDONLY | OFlag::O_NOCTTY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC, Mode::empty())
+    {
+        let _hint = posix_fadvise(&file, 0, READ_AHEAD, PosixFadviseAdvice::POSIX_FADV_WILLNEED);
+    }
 }
 
 /// Executes it; returns only if that failed.

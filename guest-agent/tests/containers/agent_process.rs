@@ -1,6 +1,7 @@
 //! The agent as a process of its own, with Unix sockets for vsock and loop devices for dm-linear.
 
 use hull_agent::agent::{Agent, End, Environment};
+use hull_agent::cgroup::hand_controllers_down;
 use hull_agent::container::MountPoints;
 use hull_agent::control::Control;
 use hull_agent::dial::Dial;
@@ -70,7 +71,8 @@ fn serve(places: &Places) -> Result<End> {
         Box::new(LoopDisks { directory: places.disks.clone(), loops: BTreeMap::new() })
     };
     let cgroups = places.cgroups.clone();
-    let mut agent = Agent::new(control, Environment { dial, disks, cgroups, mount_points })?;
+    hand_controllers_down(&cgroups)?;
+    let mut agent = Agent::new(control, Environment { dial, disks, cgroups, mount_points, settling: None })?;
     agent.run()
 }
 

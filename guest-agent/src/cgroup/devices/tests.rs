@@ -10,14 +10,20 @@ fn run(program: &[Instruction], kind: i32, access: i32, major: i64, minor: i64) 
         at += 1;
         let mut jump = |taken: bool| at += if taken { usize::try_from(offset).unwrap() } else { 0 };
         match operation {
-            LOAD_WORD => {
-                registers[to] = [i64::from(access << 16 | kind), major, minor][usize::try_from(offset / 4).unwrap()];
+            LOAD_HALF_WORD | LOAD_WORD => {
+                assert_eq!(from, usize::from(CONTEXT));
+                let wide = operation == LOAD_WORD;
+                registers[to] = match (offset, wide) {
+                    (0, false) => kind.into(),
+                    (2, false) => access.into(),
+                    (4, true) => major,
+                    (8, true) => minor,
+                    _ => panic!("a load from {offset}"),
+                };
             }
-            MOVE => registers[to] = registers[from],
             MOVE_VALUE => registers[to] = immediate.into(),
-            AND_VALUE => registers[to] &= i64::from(immediate),
-            SHIFT_RIGHT => registers[to] >>= immediate,
-            JUMP_IF_EQUAL => jump(registers[to] == i64::from(immediate)),
+            JUMP => jump(true),
+            JUMP_IF_ANY_SET => jump(registers[to] & i64::from(immediate) != 0),
             JUMP_IF_NOT_EQUAL => jump(registers[to] != i64::from(immediate)),
             EXIT => return registers[0] != 0,
             other => panic!("operation {other:#x}"),
@@ -100,5 +106,5 @@ fn the_kernel_accepts_the_program() {
 #[test]
 fn instructions_have_the_kernels_layout() {
     assert_eq!(size_of::<Instruction>(), 8);
-    assert_eq!(instruction(LOAD_WORD, KIND, SCRATCH, 0, 0).registers, 0x12);
+    assert_eq!(instruction(LOAD_WORD, KIND, CONTEXT, 0, 0).registers, 0x12);
 }
