@@ -143,6 +143,27 @@ pub trait Vm {
 
     /// Doorbells, if this hypervisor has them; otherwise writes arrive through [`GuestIo`].
     fn doorbells(&self) -> Option<&dyn Doorbells>;
+
+    /// The state of what belongs to no vCPU, if this hypervisor gives it out.
+    fn state(&self) -> Option<&dyn State> {
+        None
+    }
+}
+
+/// The state of a part of a machine as data, which another machine of the same shape on the same hypervisor can take up:
+/// what snapshots and forks are made of. Memory and devices have theirs elsewhere.
+pub trait State {
+    /// Takes the state, while no vCPU runs.
+    ///
+    /// # Errors
+    /// See [`HypervisorError`].
+    fn save(&self) -> Result<Vec<u8>, HypervisorError>;
+
+    /// Takes up a state, before any vCPU has run: first the machine's, then each vCPU's.
+    ///
+    /// # Errors
+    /// [`HypervisorError::Config`] if it is none, or another version's.
+    fn restore(&self, state: &[u8]) -> Result<(), HypervisorError>;
 }
 
 /// An edge-triggered interrupt line.
@@ -191,12 +212,18 @@ pub trait Vcpu {
     /// # Errors
     /// [`HypervisorError::System`] if the host could not run it. What the guest did wrong is [`RunEnd::Fault`].
     fn run(&mut self, io: &dyn GuestIo) -> Result<RunEnd, HypervisorError>;
+
+    /// Its state, if this hypervisor gives it out.
+    fn state(&self) -> Option<&dyn State> {
+        None
+    }
 }
 
 /// What the guest reaches outside its memory. Called on vCPU threads, from several at once.
 ///
 /// `data` has 1, 2, 4 or 8 bytes in the guest's order, or 1 to 7 where an access across two pages comes as two. An access
-/// that nobody answers reads as all ones and writes nothing. A callback that wants the machine to end uses the [`Kick`] handles, that of its own vCPU included.
+/// that nobody answers reads as all ones and writes nothing. A callback that wants the machine to end uses the [`Kick`]
+/// handles, that of its own vCPU included.
 pub trait GuestIo: Sync {
     /// A read of device memory.
     fn mmio_read(&self, address: u64, data: &mut [u8]);

@@ -3,8 +3,8 @@
 
 use super::kick::KickState;
 use super::vcpu::Seed;
-use super::{cpuid, entry, system_error};
-use crate::{Doorbells, Entry, HypervisorError, InterruptController, IrqLine, MemoryRegion, Vm, VmConfig};
+use super::{cpuid, entry, msr, state, system_error};
+use crate::{Doorbells, Entry, HypervisorError, InterruptController, IrqLine, MemoryRegion, State, Vm, VmConfig};
 use hull_platform::event::Event;
 use kvm_bindings::{
     CpuId, KVM_IRQ_ROUTING_IRQCHIP, KVM_IRQCHIP_IOAPIC, KvmIrqRouting, Msrs, kvm_cpuid_entry2, kvm_irq_routing_entry,
@@ -52,6 +52,7 @@ impl Machine {
         vm.set_tss_address(TASK_STATE).map_err(system_error("place the task state segment"))?;
         vm.create_irq_chip().map_err(system_error("create the interrupt controllers"))?;
         route_lines(&vm)?;
+        msr::filter(&vm)?;
         map_memory(&vm, &config.memory)?;
         let shared = Arc::new(Shared { vm, _memory: config.memory });
         let count = config.vcpus.get();
@@ -135,6 +136,20 @@ impl Vm for Machine {
 
     fn doorbells(&self) -> Option<&dyn Doorbells> {
         Some(&self.doorbells)
+    }
+
+    fn state(&self) -> Option<&dyn State> {
+        Some(self)
+    }
+}
+
+impl State for Machine {
+    fn save(&self) -> Result<Vec<u8>, HypervisorError> {
+        state::save_machine(&self.shared.vm)
+    }
+
+    fn restore(&self, state: &[u8]) -> Result<(), HypervisorError> {
+        state::restore_machine(&self.shared.vm, state)
     }
 }
 

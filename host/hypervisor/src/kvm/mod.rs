@@ -12,6 +12,8 @@ mod cpuid;
 mod entry;
 mod kick;
 mod machine;
+mod msr;
+mod state;
 mod system;
 mod vcpu;
 

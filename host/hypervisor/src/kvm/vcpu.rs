@@ -3,8 +3,8 @@
 
 use super::kick::{KickState, Registration};
 use super::machine::Shared;
-use super::system_error;
-use crate::{GuestIo, HypervisorError, Kick, RunEnd, Vcpu, VcpuSeed};
+use super::{state, system_error};
+use crate::{GuestIo, HypervisorError, Kick, RunEnd, State, Vcpu, VcpuSeed};
 use kvm_ioctls::{VcpuExit, VcpuFd};
 use std::marker::PhantomData;
 use std::slice;
@@ -106,6 +106,20 @@ impl Vcpu for KvmVcpu {
             };
             return Ok(RunEnd::Fault(self.with_registers(&fault)));
         }
+    }
+
+    fn state(&self) -> Option<&dyn State> {
+        Some(self)
+    }
+}
+
+impl State for KvmVcpu {
+    fn save(&self) -> Result<Vec<u8>, HypervisorError> {
+        state::save_vcpu(&self.fd)
+    }
+
+    fn restore(&self, state: &[u8]) -> Result<(), HypervisorError> {
+        state::restore_vcpu(&self.fd, state)
     }
 }
 

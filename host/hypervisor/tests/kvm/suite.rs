@@ -5,6 +5,7 @@ mod interrupts;
 mod io;
 mod kicks;
 mod machine;
+mod state;
 mod vcpus;
 
 use hull_hypervisor::kvm;
@@ -31,7 +32,7 @@ pub fn main() -> ExitCode {
     if let Some(reason) = &unusable {
         println!("every test is skipped: {reason}");
     }
-    let tests = [io::TESTS, interrupts::TESTS, vcpus::TESTS, kicks::TESTS, faults::TESTS].concat();
+    let tests = [io::TESTS, interrupts::TESTS, vcpus::TESTS, kicks::TESTS, faults::TESTS, state::TESTS].concat();
     let trials = tests.into_iter().map(|(name, test)| {
         let usable = unusable.is_none();
         Trial::ignorable_test(name, move || match usable {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 pub const TESTS: &[Test] = &[
     ("faults::triple_fault", triple_fault),
     ("faults::triple_fault_on_a_later_vcpu", triple_fault_on_a_later_vcpu),
+    ("faults::registers_that_are_not_for_guests", registers_that_are_not_for_guests),
     ("faults::instructions_in_a_device", instructions_in_a_device),
     ("faults::machines_of_another_architecture", machines_of_another_architecture),
     ("faults::memory_twice_in_one_place", memory_twice_in_one_place),
@@ -48,6 +49,34 @@ fn triple_fault_on_a_later_vcpu() {
     // The first one is not concerned: ending the machine is for whoever runs it.
     started.kick_all();
     assert_eq!(started.end_of(0), RunEnd::Kicked);
+}
+
+fn registers_that_are_not_for_guests() {
+    // Each without a table of exceptions: one that is refused is a triple fault.
+    let read = |register: u32| {
+        let [a, b, c, d] = register.to_le_bytes();
+        let program = format!(
+            "
+            0f 01 1d 00 90 00 00            ; lidt [0x9000]: zeros
+            b9 {a:02x} {b:02x} {c:02x} {d:02x}                  ; mov ecx, register
+            0f 32                           ; rdmsr
+            e6 10                           ; out 0x10, al
+            0f 0b                           ; ud2
+            "
+        );
+        let started = Machine::new(&[&program]).start();
+        let board = Arc::clone(&started.board);
+        let ends = started.ends();
+        assert!(fault(&ends[0]).starts_with("triple fault"), "{ends:?}");
+        !board.said(0x10).is_empty()
+    };
+    for allowed in [0x10, 0x1b, 0x277, 0xc000_0080] {
+        assert!(read(allowed), "{allowed:#x} is refused");
+    }
+    // Performance counters of both vendors, SMM's base, SVM's host save area, the package's power.
+    for refused in [0xc1, 0x186, 0xc001_0004, 0xc001_0007, 0xc001_0111, 0xc001_0117, 0x611] {
+        assert!(!read(refused), "{refused:#x} is allowed");
+    }
 }
 
 fn instructions_in_a_device() {

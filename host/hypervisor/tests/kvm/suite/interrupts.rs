@@ -19,7 +19,7 @@ const PINS: u8 = 24;
 const VECTORS: u8 = 0x30;
 
 /// The APIC whose id is in bits 31:24 of EBP is to take every pin of the I/O APIC.
-const ROUTE: &str = "
+pub const ROUTE: &str = "
     31 db                           ; xor ebx, ebx
     8d 04 5d 10 00 00 00            ; lea eax, [ebx * 2 + 0x10]
     a3 00 00 c0 fe                  ; mov [0xfec00000], eax: select the low half of the pin's entry
@@ -34,7 +34,7 @@ const ROUTE: &str = "
 ";
 
 /// Says that it is ready.
-const READY: &str = "
+pub const READY: &str = "
     66 ba 00 06                     ; mov dx, 0x600
     ee                              ; out dx, al
 ";
@@ -46,7 +46,7 @@ const IDLE: &str = "
     eb fd                           ; jmp to the hlt
 ";
 
-const TO_THE_FIRST: &str = "
+pub const TO_THE_FIRST: &str = "
     31 ed                           ; xor ebp, ebp
 ";
 

@@ -200,7 +200,8 @@ impl State {
 }
 
 impl Board {
-    fn new(answers: Answers) -> Self {
+    /// One that nothing has been done to.
+    pub fn new(answers: Answers) -> Self {
         Self { answers, state: Mutex::default(), changed: Condvar::new(), kicks: OnceLock::new() }
     }
 
