@@ -13,9 +13,21 @@ pub fn shared(name: &str, length: u64) -> io::Result<File> {
     sys::memory::shared(name, length)
 }
 
+/// Lets go of the pages of this program's own code and constants, which come back as they are used. For a process that lives
+/// long and has done with its start: most of what it has resident is code that ran once. Does nothing but on Linux.
+pub fn release_code() {
+    sys::memory::release_code();
+}
+
 #[cfg(all(test, unix))]
 mod tests {
     use crate::file::{read_exact_at, write_all_at};
+
+    #[test]
+    fn a_program_goes_on_without_its_code_in_memory() {
+        super::release_code();
+        assert_eq!("constants too".len(), 13);
+    }
 
     #[test]
     fn it_has_the_length_asked_for_and_keeps_what_is_written() {

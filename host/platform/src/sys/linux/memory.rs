@@ -1,5 +1,7 @@
 //! Shared memory: memfd_create(2), sealed.
 
+pub(crate) use super::code::release as release_code;
+
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;

@@ -1,6 +1,7 @@
 //! What Linux does in its own way.
 
 pub(crate) mod base;
+pub(crate) mod code;
 pub(crate) mod event;
 pub(crate) mod family;
 pub(crate) mod jail;

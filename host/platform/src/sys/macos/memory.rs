@@ -18,3 +18,6 @@ pub(crate) fn shared(_: &str, length: u64) -> io::Result<File> {
     file.set_len(length)?;
     Ok(file)
 }
+
+/// Not needed until somebody counts.
+pub(crate) fn release_code() {}

@@ -6,3 +6,6 @@ use std::io;
 pub(crate) fn shared(_: &str, _: u64) -> io::Result<File> {
     super::unsupported("memory that processes share is")
 }
+
+/// Not needed until somebody counts.
+pub(crate) fn release_code() {}

@@ -1,8 +1,8 @@
 //! System call filters: seccomp(2), compiled by `seccompiler`.
 //!
-//! One list a role, each call there because something of ours makes it; `tests/jail_calls` records what is made. A call that
-//! is not listed fails with `EPERM` rather than killing the process: what the C library may try in its next version (a new
-//! way to start a thread, say) then costs an error and not a user's VM, and refused is refused.
+//! One list a role, each call there because something of ours makes it. A call that is not listed fails with `EPERM` rather
+//! than killing the process: what the C library may try in its next version (a new way to start a thread, say) then costs
+//! an error and not a user's VM, and refused is refused.
 //!
 //! `clone3` fails with `ENOSYS`: its flags are in memory, where no filter can see them. The C library then uses `clone`,
 //! whose flags must be those of a thread.
