@@ -106,8 +106,9 @@ pub enum Request<S = Spec, P = Process> {
     Signal(SignalProcess),
     /// Changes the size of a process's terminal. Answered with [`Outcome::Done`].
     Resize(ResizeTerminal),
-    /// Forgets a container whose first process has ended: its disks and cgroup go. Answered with [`Outcome::Done`] when
-    /// the host may unmap the extents.
+    /// Forgets a container whose end was told, and removes its cgroup. Its disks were given up before the end was told;
+    /// once this is answered, with [`Outcome::Done`], the host unmaps the extents. Refused for a container that was
+    /// started with `discard`; one whose start failed is forgotten already, and not found.
     Remove(ContainerRef),
     /// Reads a container's cgroup. Answered with [`Outcome::Usage`].
     Usage(ContainerRef),
@@ -296,8 +297,9 @@ pub struct ProcessEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub enum Event {
-    /// A process that the host started has ended, and with a container's first process all others in it; the
-    /// container's file systems are unmounted, so that every byte it wrote has reached the host.
+    /// A process that the host started has ended, and with a container's first process all others in it; unless it was
+    /// started with `discard`, the container's file systems are then unmounted, so that every byte it wrote has reached
+    /// the host.
     Exited {
         /// Which.
         process: ProcessRef,

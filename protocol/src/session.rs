@@ -3,7 +3,6 @@
 //! After the shim has answered a request that attaches, the local socket carries chunks in both directions: one byte of
 //! kind, four bytes of length (little-endian), the payload. A chunk holds at most [`MAX_CHUNK`] bytes.
 
-use crate::agent::TerminalSize;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Read, Write};
 
@@ -20,28 +19,14 @@ pub enum Kind {
     Stdout = 1,
     /// Bytes of standard error. Shim to client.
     Stderr = 2,
-    /// A [`Control`] as JSON. Client to shim.
-    Control = 3,
     /// An [`Ended`] as JSON, the last chunk. Shim to client.
-    Ended = 4,
+    Ended = 3,
 }
 
 impl Kind {
     fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Stdin, Self::Stdout, Self::Stderr, Self::Control, Self::Ended]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        [Self::Stdin, Self::Stdout, Self::Stderr, Self::Ended].into_iter().find(|kind| *kind as u8 == byte)
     }
-}
-
-/// What a client asks within a session.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-pub enum Control {
-    /// The terminal's size changed.
-    Resize(TerminalSize),
-    /// Send this Linux signal to the process.
-    Signal(u8),
 }
 
 /// How the process ended.

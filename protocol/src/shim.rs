@@ -4,6 +4,7 @@
 //! the connection, after [`Reply::Started`] or [`Reply::Attached`], into a [`crate::session`].
 
 use crate::agent::{ProcessEntry, TerminalSize, Usage};
+use crate::exit;
 use crate::id::{ContainerId, ExecId};
 use oci_spec::runtime::{Process, Spec};
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,7 @@ pub enum Request {
     Usage(ContainerId),
     /// Answered with [`Reply::Processes`].
     Processes(ContainerId),
-    /// What the VM is and holds. Answered with [`Reply::Status`].
+    /// What only the shim knows of the VM. Answered with [`Reply::Status`].
     Status,
     /// Stop every container (as [`Request::Stop`] without options), then the VM. Answered with [`Reply::Done`].
     StopVm,
@@ -99,9 +100,9 @@ pub struct ShimError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ShimErrorCode {
-    /// The command does not exist (exit status 127).
+    /// The command does not exist.
     CommandNotFound,
-    /// The command cannot be executed (exit status 126).
+    /// The command cannot be executed.
     CommandNotExecutable,
     /// No such container, or it does not run.
     NotFound,
@@ -113,6 +114,17 @@ pub enum ShimErrorCode {
     VmGone,
     /// Anything else.
     Internal,
+}
+
+impl ShimErrorCode {
+    /// The exit status that Docker's command line gives to it.
+    pub fn exit_status(self) -> u8 {
+        match self {
+            Self::CommandNotFound => exit::NOT_FOUND,
+            Self::CommandNotExecutable => exit::NOT_EXECUTABLE,
+            _ => exit::HULL,
+        }
+    }
 }
 
 /// Which streams a client wants.
@@ -170,17 +182,11 @@ pub struct ExecPlan {
     pub open_stdin: bool,
 }
 
-/// What a VM is and holds.
+/// What only the shim knows of its VM.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VmStatus {
-    /// The shim's protocol version.
-    pub version: u32,
-    /// The backend that runs it.
-    pub backend: String,
     /// `uname -r` of its kernel, once the agent has said it.
     pub kernel: Option<String>,
-    /// Running containers.
-    pub containers: Vec<ContainerId>,
     /// Process ids on the host: the shim's, the vmm's, and of a helper such as QEMU.
     pub processes: Vec<VmProcess>,
     /// The layers of the jail that hold the vmm, by name; empty until it has said so.

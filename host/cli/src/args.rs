@@ -5,7 +5,7 @@ use crate::failure::Failure;
 use crate::{help, output, value};
 use clap::error::{Error, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches, Parser};
-use hull_engine::EXIT_HULL;
+use hull_protocol::exit;
 use std::ffi::OsString;
 
 /// Runs Linux containers, each behind a virtual-machine boundary.
@@ -49,7 +49,7 @@ fn report(error: &Error, grammar: &clap::Command, words: &[OsString]) -> Result<
         }
         _ => {
             let line = format!("{}\nSee '{} --help'.", summary(&error.to_string()), command_path(grammar, words));
-            Err(Failure { code: EXIT_HULL, message: Some(line) })
+            Err(Failure { code: exit::HULL, message: Some(line) })
         }
     }
 }

@@ -100,7 +100,7 @@ fn print(session: &Session) -> Result<Option<Ended>, Failure> {
                 let ended = serde_json::from_slice(&payload);
                 return ended.map(Some).map_err(|_| Failure::new("the VM's shim does not answer as it should"));
             }
-            Ok(Some(Kind::Stdin | Kind::Control)) => {}
+            Ok(Some(Kind::Stdin)) => {}
             // What the connection's end means is found out from the VM.
             Ok(None) | Err(_) => return Ok(None),
         }

@@ -1,9 +1,12 @@
-//! The commands, one module each.
+//! The commands, one module each; [`announce`], [`attached`], [`documents`] and [`many`] are what some of them share.
 
+mod announce;
 mod attach;
+mod attached;
 mod completion;
 mod create;
 mod doctor;
+mod documents;
 mod exec;
 mod info;
 mod inspect;

@@ -1,9 +1,8 @@
 //! A command that failed: its exit status, and one line for the person.
 
 use crate::template::TemplateError;
-use hull_engine::{EXIT_HULL, EngineError};
-use std::error::Error;
-use std::fmt::Write;
+use hull_engine::EngineError;
+use hull_protocol::{exit, line};
 
 /// What a shell shows for a program that `SIGPIPE` ended.
 const EXIT_BROKEN_PIPE: u8 = 128 + 13;
@@ -35,18 +34,18 @@ impl Failure {
 
     /// An error of `run` and `exec`, whose exit status tells the container's from hull's.
     pub fn running(error: EngineError) -> Self {
-        Self { code: error.exit_code(), message: Some(one_line(&error)) }
+        Self { code: error.exit_code(), message: Some(line::of(&error)) }
     }
 
     /// The same failure as one of hull itself.
     pub fn of_hull(self) -> Self {
-        Self { code: EXIT_HULL, ..self }
+        Self { code: exit::HULL, ..self }
     }
 }
 
 impl From<EngineError> for Failure {
     fn from(error: EngineError) -> Self {
-        Self::new(one_line(&error))
+        Self::new(line::of(&error))
     }
 }
 
@@ -54,19 +53,4 @@ impl From<TemplateError> for Failure {
     fn from(error: TemplateError) -> Self {
         Self::new(error.to_string())
     }
-}
-
-/// An error with its causes, each told once.
-pub fn one_line(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            // Writing to a string cannot fail.
-            let _ = write!(line, ": {text}");
-        }
-        cause = error.source();
-    }
-    line.replace(['\n', '\r'], " ")
 }

@@ -16,6 +16,14 @@ Examples:
   hull run -it --rm hull/busybox             a shell in one
   hull run -d --vm dev hull/busybox top      in a VM named \"dev\", which others can share
 
+Environment (docs/settings.md tells more):
+  HULL_ROOT          directory of all state
+  HULL_RUNTIME_DIR   directory of sockets
+  HULL_ASSETS        directory of guest kernel, initramfs and built-in image
+  HULL_QUIET=1       say nothing of a VM that boots
+  HULL_VERBOSE=1     say which VM boots, and on which backend
+  HULL_LOG=LEVEL     what goes into a VM's log: error, warn, info, debug, trace
+
 'hull COMMAND --help' tells of a command's flags.";
 
 /// The command with its help in groups.

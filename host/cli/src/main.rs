@@ -16,8 +16,8 @@ mod template;
 mod value;
 
 use failure::Failure;
-use hull_engine::EXIT_HULL;
 use hull_platform::terminal;
+use hull_protocol::exit;
 use std::env;
 use std::ffi::OsString;
 use std::panic;
@@ -55,6 +55,6 @@ fn report_panics() {
             payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let what = text.unwrap_or("no message").replace('\n', " ");
         output::say(&format!("internal error{place}: {what}"));
-        std::process::exit(i32::from(EXIT_HULL));
+        std::process::exit(i32::from(exit::HULL));
     }));
 }

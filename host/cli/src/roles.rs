@@ -1,7 +1,7 @@
 //! The hidden roles: `hull shim` and `hull vmm`, which hull starts itself.
 
 use crate::output;
-use hull_engine::EXIT_HULL;
+use hull_protocol::exit;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -39,7 +39,7 @@ impl Role {
 
 fn refuse(why: &str) -> ExitCode {
     output::say(why);
-    ExitCode::from(EXIT_HULL)
+    ExitCode::from(exit::HULL)
 }
 
 /// `shim --root PATH --vm ID`.

@@ -1,7 +1,6 @@
 //! `--format`: the part of Go's text/template language that people use with Docker's command line.
 //!
-//! Fields (`{{.State.Status}}`), the functions of [`eval`], pipes, string and number literals, `if`/`else`, `range`,
-//! and
+//! Fields (`{{.State.Status}}`), the functions of [`eval`], pipes, string and number literals, `if`/`else`, `range`, and
 //! `{{- -}}` trimming. No variables, no definitions. Values are JSON.
 
 mod eval;

@@ -6,6 +6,7 @@
 
 use hull_machine::plan::{Discovery, KernelImage};
 use std::env;
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -98,6 +99,16 @@ impl Assets {
         self.directory.join("stock").join("vmlinuz")
     }
 
+    /// Whether a kernel is the distribution's, whatever path leads to it: by a link, or as a copy.
+    pub fn is_stock_kernel(&self, path: &Path) -> bool {
+        let stock = self.stock_kernel();
+        let length = |path: &Path| fs::metadata(path).ok().map(|file| file.len());
+        let same_file =
+            || fs::canonicalize(path).is_ok_and(|path| fs::canonicalize(&stock).is_ok_and(|own| own == path));
+        let same_bytes = || fs::read(path).is_ok_and(|bytes| fs::read(&stock).is_ok_and(|own| own == bytes));
+        length(path).is_some() && length(path) == length(&stock) && (same_file() || same_bytes())
+    }
+
     /// The initramfs for any kernel that has everything built in.
     ///
     /// # Errors
@@ -120,6 +131,15 @@ impl Assets {
     /// It is missing.
     pub fn data_template(&self) -> Result<PathBuf, AssetsError> {
         self.file("data.ext4")
+    }
+
+    /// The same for a layer that nobody wants once its container has ended: without a journal, which costs time at every
+    /// start.
+    ///
+    /// # Errors
+    /// It is missing.
+    pub fn scratch_template(&self) -> Result<PathBuf, AssetsError> {
+        self.file("scratch.ext4")
     }
 
     /// The directory of a built-in image, such as `hull/busybox`.
@@ -149,8 +169,8 @@ mod tests {
     use super::*;
 
     fn touch(path: &Path) {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, "").unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "").unwrap();
     }
 
     #[test]
@@ -171,6 +191,20 @@ mod tests {
         let files = assets.boot_files().unwrap();
         assert!(!files.stock);
         assert_eq!(files.kernel.discovery, Discovery::CommandLine);
+    }
+
+    #[test]
+    fn the_stock_kernel_is_known_by_whatever_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let assets = Assets::at(directory.path());
+        let [stock, copy, other] = ["stock/vmlinuz", "copy", "other"].map(|name| directory.path().join(name));
+        assert!(!assets.is_stock_kernel(&stock), "it is not there");
+        touch(&stock);
+        fs::write(&stock, "kernel").unwrap();
+        fs::copy(&stock, &copy).unwrap();
+        fs::write(&other, "colonel").unwrap();
+        assert!(assets.is_stock_kernel(&stock) && assets.is_stock_kernel(&copy));
+        assert!(!assets.is_stock_kernel(&other) && !assets.is_stock_kernel(&directory.path().join("none")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{names, spec};
 use hull_platform::file::copy_sparse;
 use hull_platform::signals::LinuxSignal;
 use hull_protocol::ContainerId;
-use hull_state::{ContainerConfig, ContainerDir, ContainerRecord, StateError};
+use hull_state::{ContainerConfig, ContainerDir, ContainerRecord, NAME_RULE, StateError, is_name};
 use jiff::Timestamp;
 
 /// How often a random name is drawn again because somebody has it.
@@ -79,10 +79,8 @@ impl Engine {
     }
 
     fn check_name(&self, name: &str) -> Result<(), EngineError> {
-        if !names::is_valid(name) {
-            return Err(EngineError::Invalid(format!(
-                "Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, 2 to 128 characters"
-            )));
+        if !is_name(name) {
+            return Err(EngineError::Invalid(format!("Invalid container name ({name}), {NAME_RULE}")));
         }
         match self.root.find_container(name).and_then(|container| container.record()) {
             Ok(record) if record.name == name => {
@@ -95,7 +93,8 @@ impl Engine {
     /// Makes the container's directory, with its writable layer in it.
     pub(crate) fn publish(&self, draft: Draft) -> Result<(ContainerDir, ContainerRecord), EngineError> {
         let Draft { mut record, random_name } = draft;
-        let template = self.assets()?.data_template()?;
+        let assets = self.assets()?;
+        let template = if record.config.auto_remove { assets.scratch_template() } else { assets.data_template() }?;
         let layer = self.root.container(&record.id).data_path();
         let layer = layer.file_name().expect("the layer is a file in the container's directory").to_owned();
         let mut attempt = 0;
@@ -119,12 +118,10 @@ fn random(attempt: u32) -> Result<String, EngineError> {
 
 /// A VM's name becomes a file name as a container's does.
 pub(crate) fn check_vm_name(name: &str) -> Result<(), EngineError> {
-    if names::is_valid(name) {
+    if is_name(name) {
         return Ok(());
     }
-    Err(EngineError::Invalid(format!(
-        "invalid VM name {name:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, 2 to 128 characters"
-    )))
+    Err(EngineError::Invalid(format!("invalid VM name {name:?}: {NAME_RULE}")))
 }
 
 /// What the user asked, completed from the image, by Docker's rules.
@@ -154,11 +151,6 @@ fn resolve(
     fill(&mut config.working_dir, defaults.working_dir().as_deref());
     fill(&mut config.hostname, Some(id.short()));
     check_hostname(&config.hostname)?;
-    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-        let line =
-            format!("the working directory '{}' is invalid, it needs to be an absolute path", config.working_dir);
-        return Err(EngineError::Invalid(line));
-    }
     let image_signal = defaults.stop_signal().as_deref().and_then(|name| name.parse().ok());
     config.stop_signal = stop_signal.or(image_signal).unwrap_or(LinuxSignal::TERM).number();
     Ok(config)

@@ -1,12 +1,15 @@
 //! `hull doctor`: what this host offers, what would be used, what is missing and what to do about it.
 //!
-//! It works on hosts where nothing else does, so it opens no state and fails at nothing.
+//! It works on hosts where nothing else does: what cannot be had, such as the state directory, is a line of the report and
+//! no failure.
 
 use crate::assets::{Assets, BootFiles};
 use crate::backend::BackendReport;
 use crate::engine::Engine;
+use hull_protocol::line;
+use hull_protocol::trial::Trial;
 use hull_state::StateRoot;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::env::consts;
 use std::path::Path;
 
@@ -72,7 +75,7 @@ fn checks() -> Vec<Check> {
         checks.push(Check::new("jail", jail()));
     }
     match Assets::find() {
-        Err(error) => checks.push(Check::new("assets", Err(error.to_string()))),
+        Err(error) => checks.push(Check::new("assets", Err(line::of(&error)))),
         Ok(assets) => {
             checks.push(Check::new("assets", Ok(assets.path().display().to_string())));
             checks.push(Check::new("kernel", kernel(&assets)));
@@ -85,9 +88,9 @@ fn checks() -> Vec<Check> {
 
 /// Has a child confine itself as the process that serves a VM's devices does, and try what is forbidden then.
 fn jail() -> Result<String, String> {
-    let program = hull_platform::process::current_exe().map_err(|error| line(&error))?;
+    let program = hull_platform::process::current_exe().map_err(|error| line::of(&error))?;
     let output =
-        std::process::Command::new(program).args(["vmm", "--try-jail"]).output().map_err(|error| line(&error))?;
+        std::process::Command::new(program).args(["vmm", "--try-jail"]).output().map_err(|error| line::of(&error))?;
     let Ok(trial) = serde_json::from_slice::<Trial>(&output.stdout) else {
         let why = String::from_utf8_lossy(&output.stderr);
         return Err(why.lines().next().unwrap_or("the trial of the jail failed").to_owned());
@@ -98,27 +101,19 @@ fn jail() -> Result<String, String> {
     }
 }
 
-/// What `hull vmm --try-jail` prints.
-#[derive(Deserialize)]
-struct Trial {
-    layers: Vec<String>,
-    refused: Vec<String>,
-    allowed: Vec<String>,
-}
-
 fn data_root() -> Result<String, String> {
-    let root = hull_platform::dirs::data_root().map_err(|error| line(&error))?;
-    StateRoot::open(&root).map_err(|error| line(&error))?;
+    let root = hull_platform::dirs::data_root().map_err(|error| line::of(&error))?;
+    StateRoot::open(&root).map_err(|error| line::of(&error))?;
     Ok(root.display().to_string())
 }
 
 fn runtime_directory() -> Result<String, String> {
-    let directory = hull_platform::dirs::runtime_dir().map_err(|error| line(&error))?;
+    let directory = hull_platform::dirs::runtime_dir().map_err(|error| line::of(&error))?;
     Ok(directory.display().to_string())
 }
 
 fn kernel(assets: &Assets) -> Result<String, String> {
-    let BootFiles { kernel, stock, .. } = assets.boot_files().map_err(|error| error.to_string())?;
+    let BootFiles { kernel, stock, .. } = assets.boot_files().map_err(|error| line::of(&error))?;
     let whose =
         if stock { "Debian's kernel, which boots slowly: `./x kernel` builds hull's own" } else { "hull's own" };
     Ok(format!("{} ({whose})", kernel.path.display()))
@@ -128,15 +123,9 @@ fn image(assets: &Assets) -> Result<String, String> {
     crate::Images::new(assets)
         .resolve("hull/busybox")
         .map(|image| image.rootfs.display().to_string())
-        .map_err(|error| line(&error))
+        .map_err(|error| line::of(&error))
 }
 
 fn shown(path: Result<impl AsRef<Path>, crate::AssetsError>) -> Result<String, String> {
-    path.map(|path| path.as_ref().display().to_string()).map_err(|error| error.to_string())
-}
-
-/// An error with its causes.
-fn line(error: &dyn std::error::Error) -> String {
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
-    format!("{error}{cause}")
+    path.map(|path| path.as_ref().display().to_string()).map_err(|error| line::of(&error))
 }

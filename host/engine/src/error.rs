@@ -5,19 +5,11 @@ use crate::image::ImageError;
 use crate::spec::SpecError;
 use hull_machine::backend::MachineError;
 use hull_platform::dirs::DirsError;
+use hull_protocol::exit;
 use hull_protocol::frame::FrameError;
-use hull_protocol::shim::{ShimError, ShimErrorCode};
+use hull_protocol::shim::ShimError;
 use hull_state::StateError;
 use std::io;
-
-/// Exit status when hull itself failed.
-pub const EXIT_HULL: u8 = 125;
-/// Exit status when the command cannot be executed.
-pub const EXIT_NOT_EXECUTABLE: u8 = 126;
-/// Exit status when the command does not exist.
-pub const EXIT_NOT_FOUND: u8 = 127;
-/// Exit status of a container that `SIGKILL` ended, and so of one whose VM died.
-pub const EXIT_KILLED: u8 = 128 + 9;
 
 /// A failed engine call.
 #[derive(Debug, thiserror::Error)]
@@ -68,11 +60,11 @@ pub enum EngineError {
     /// The call needs a running container.
     #[error("container {0} is not running")]
     NotRunning(String),
-    /// The call needs a container that does not run.
+    /// A container that runs is only removed by force.
     #[error(
         "cannot remove container \"/{0}\": container is running: stop the container before removing or force remove"
     )]
-    Running(String),
+    RemoveRunning(String),
     /// A file of ours.
     #[error("cannot {action}")]
     Io {
@@ -100,9 +92,8 @@ impl EngineError {
     /// The exit status of `hull run` and `hull exec` for this error.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Shim(ShimError { code: ShimErrorCode::CommandNotFound, .. }) => EXIT_NOT_FOUND,
-            Self::Shim(ShimError { code: ShimErrorCode::CommandNotExecutable, .. }) => EXIT_NOT_EXECUTABLE,
-            _ => EXIT_HULL,
+            Self::Shim(error) => error.code.exit_status(),
+            _ => exit::HULL,
         }
     }
 

@@ -1,4 +1,4 @@
-//! Times and states in the words that Docker has for them.
+//! Times and states in the words that Docker has for them, and amounts as people type them.
 
 use hull_state::{ContainerState, Status};
 use jiff::Timestamp;
@@ -10,7 +10,6 @@ pub fn status(state: &ContainerState, now: Timestamp) -> String {
         Status::Created => "Created".to_owned(),
         Status::Running => format!("Up {}", since(state.started_at)),
         Status::Exited => format!("Exited ({}) {} ago", state.exit_code, since(state.finished_at)),
-        Status::Dead => "Dead".to_owned(),
     }
 }
 
@@ -36,9 +35,31 @@ pub fn duration(seconds: i64) -> String {
     }
 }
 
+/// A number of bytes as `--memory` takes it: in the largest unit that it is a whole number of.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "g"), (1 << 20, "m"), (1 << 10, "k")];
+    let whole = units.into_iter().find(|(unit, _)| bytes >= *unit && bytes.is_multiple_of(*unit));
+    whole.map_or_else(|| format!("{bytes}b"), |(unit, letter)| format!("{}{letter}", bytes / unit))
+}
+
+/// A number of CPUs as `--cpus` takes it.
+pub(crate) fn cpus(nano: u64) -> String {
+    let (whole, fraction) = (nano / 1_000_000_000, format!("{:09}", nano % 1_000_000_000));
+    match fraction.trim_end_matches('0') {
+        "" => whole.to_string(),
+        fraction => format!("{whole}.{fraction}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn amounts_read_as_they_are_typed() {
+        assert_eq!([1, 4 << 20, 3 << 30, 1536 << 10, 0].map(size), ["1b", "4m", "3g", "1536k", "0b"]);
+        assert_eq!([2_000_000_000, 1_500_000_000, 1_000_000, 1].map(cpus), ["2", "1.5", "0.001", "0.000000001"]);
+    }
 
     #[test]
     fn lengths_of_time_read_as_dockers() {

@@ -209,7 +209,7 @@ fn docker_state(state: ContainerState) -> State {
         paused: false,
         restarting: false,
         oom_killed: state.oom_killed,
-        dead: state.status == Status::Dead,
+        dead: false,
         pid: state.pid.unwrap_or_default(),
         exit_code: state.exit_code,
         error: state.error.unwrap_or_default(),

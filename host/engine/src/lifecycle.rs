@@ -1,11 +1,12 @@
 //! What is done to a container that exists: stop, kill, wait, remove.
 
 use crate::engine::Engine;
-use crate::error::{EXIT_KILLED, EngineError};
+use crate::error::EngineError;
 use crate::reconcile::ignore_not_found;
 use crate::shim_client::{ShimClient, drain, unexpected};
 use hull_platform::signals::LinuxSignal;
 use hull_platform::socket::LocalStream;
+use hull_protocol::exit;
 use hull_protocol::shim::{Reply, Request, ShimError, ShimErrorCode};
 use hull_state::{ContainerDir, ContainerState, Status, VmDir};
 
@@ -70,7 +71,7 @@ impl Engine {
             Err(EngineError::NotRunning(_)) => match container.state() {
                 Ok(state) => Ok(state.exit_code),
                 // Its VM died, and it was to be removed at its end.
-                Err(error) if error.is_not_found() => Ok(EXIT_KILLED),
+                Err(error) if error.is_not_found() => Ok(exit::KILLED),
                 Err(error) => Err(error.into()),
             },
             Err(error) => Err(error),
@@ -91,7 +92,7 @@ impl Engine {
         if self.settled_state(&container)?.status == Status::Running {
             if !force {
                 let name = container.record().map_or_else(|_| container.id().to_string(), |record| record.name);
-                return Err(EngineError::Running(name));
+                return Err(EngineError::RemoveRunning(name));
             }
             self.stop(&container, Some(LinuxSignal::KILL), Some(0))?;
         }

@@ -49,7 +49,6 @@ pub(crate) fn status_name(status: Status) -> &'static str {
         Status::Created => "created",
         Status::Running => "running",
         Status::Exited => "exited",
-        Status::Dead => "dead",
     }
 }
 

@@ -5,11 +5,11 @@
 //! clears away what it left. Every command does so before it looks at anything, so that what it tells is true.
 
 use crate::engine::Engine;
-use crate::error::{EXIT_KILLED, EngineError};
+use crate::error::EngineError;
 use hull_machine::plan::MachinePlan;
 use hull_platform::lock::FileLock;
-use hull_protocol::VmId;
-use hull_state::{ContainerDir, ContainerState, Lifetime, StateError, Status, VmDir};
+use hull_protocol::{VmId, exit};
+use hull_state::{ContainerDir, ContainerRecord, ContainerState, Lifetime, StateError, Status, VmDir};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +22,7 @@ pub(crate) const END_LIMIT: Duration = Duration::from_secs(20);
 pub(crate) const END_POLL: Duration = Duration::from_millis(5);
 
 /// Why a container ended whose VM has no shim any more.
-const SHIM_DIED: &str = "the VM's shim died";
+pub(crate) const SHIM_DIED: &str = "the VM's shim died";
 
 impl Engine {
     /// Settles every VM whose shim is dead.
@@ -85,7 +85,7 @@ impl Engine {
     /// `_lock` proves that no shim has the VM; it is released at the end.
     fn settle_vm(&self, vm: &VmDir, running: &[(ContainerDir, VmId)], _lock: FileLock) -> Result<(), EngineError> {
         for (container, _) in running.iter().filter(|(_, on)| on == vm.id()) {
-            record_death(container, vm.id(), SHIM_DIED)?;
+            record_death(container, vm.id(), |record| died(vm, container, record))?;
         }
         remove_socket(vm)?;
         if is_own(vm) {
@@ -99,7 +99,7 @@ impl Engine {
     fn settle_without_vm(&self, running: &[(ContainerDir, VmId)]) -> Result<(), EngineError> {
         let known: BTreeSet<_> = self.root.vms()?.iter().map(|vm| vm.id().clone()).collect();
         for (container, vm) in running.iter().filter(|(_, on)| !known.contains(on)) {
-            record_death(container, vm, "its VM is gone")?;
+            record_death(container, vm, |_| "its VM is gone".to_owned())?;
         }
         Ok(())
     }
@@ -119,23 +119,40 @@ pub(crate) fn take_lock(vm: &VmDir) -> Result<Option<FileLock>, EngineError> {
     }
 }
 
-fn record_death(container: &ContainerDir, vm: &VmId, reason: &str) -> Result<(), EngineError> {
+/// What is said of the death of a VM's shim. What it left for whoever looks for the cause is kept with the container, if
+/// the VM goes and the container stays.
+pub(crate) fn died(vm: &VmDir, container: &ContainerDir, record: &ContainerRecord) -> String {
+    let config = &record.config;
+    let logs = match (&config.vm.name, config.auto_remove) {
+        (Some(_), _) => vm.keep_logs(None),
+        (None, false) => vm.keep_logs(Some(container)),
+        (None, true) => None,
+    };
+    logs.map_or(SHIM_DIED.to_owned(), |logs| format!("{SHIM_DIED}; see {}", logs.display()))
+}
+
+fn record_death(
+    container: &ContainerDir,
+    vm: &VmId,
+    why: impl FnOnce(&ContainerRecord) -> String,
+) -> Result<(), EngineError> {
     // Read again: it may have been settled, or started anew, since it was listed.
     let Ok(state) = container.state() else { return Ok(()) };
     if state.status != Status::Running || state.vm.as_ref() != Some(vm) {
         return Ok(());
     }
+    let record = container.record().ok();
     let ended = ContainerState {
         status: Status::Exited,
         vm: None,
         pid: None,
         finished_at: Some(Timestamp::now()),
-        exit_code: EXIT_KILLED,
-        error: Some(reason.to_owned()),
+        exit_code: exit::KILLED,
+        error: record.as_ref().map(why),
         ..state
     };
     ignore_not_found(container.write_state(&ended))?;
-    if container.record().is_ok_and(|record| record.config.auto_remove) {
+    if record.is_some_and(|record| record.config.auto_remove) {
         ignore_not_found(container.clone().remove())?;
     }
     Ok(())

@@ -1,14 +1,15 @@
 //! Attached streams: of a container that was started, of one that runs, of one more process in it.
 
 use crate::engine::Engine;
-use crate::error::{EXIT_KILLED, EngineError};
+use crate::error::EngineError;
+use crate::reconcile::SHIM_DIED;
 use crate::shim_client::{drain, unexpected};
 use crate::spec::{self, ExecConfig};
 use hull_platform::socket::LocalStream;
-use hull_protocol::ExecId;
 use hull_protocol::agent::TerminalSize;
 use hull_protocol::session::Ended;
 use hull_protocol::shim::{Attach, ExecPlan, Reply, Request};
+use hull_protocol::{ExecId, exit};
 use hull_state::{ContainerDir, VmDir};
 
 /// A connection that carries `hull_protocol::session`.
@@ -64,11 +65,6 @@ impl Engine {
         exec: &ExecConfig,
         attach: Option<Attach>,
     ) -> Result<Option<Session>, EngineError> {
-        if let Some(directory) = exec.working_dir.as_deref().filter(|directory| !directory.starts_with('/')) {
-            return Err(EngineError::Invalid(format!(
-                "the working directory '{directory}' is invalid, it needs to be an absolute path"
-            )));
-        }
         let record = container.record()?;
         let plan = ExecPlan {
             container: container.id().clone(),
@@ -109,6 +105,6 @@ impl Engine {
     pub fn session_lost(&self, session: &Session) -> Result<SessionEnd, EngineError> {
         self.settle_gone(&session.vm)?;
         let reason = session.container.state().ok().and_then(|state| state.error);
-        Ok(SessionEnd { code: EXIT_KILLED, reason: reason.or_else(|| Some("the VM's shim died".to_owned())) })
+        Ok(SessionEnd { code: exit::KILLED, reason: reason.or_else(|| Some(SHIM_DIED.to_owned())) })
     }
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// A connection to a shim on which nothing has been asked yet.
 #[derive(Debug)]
-pub struct ShimClient {
+pub(crate) struct ShimClient {
     stream: LocalStream,
 }
 
@@ -18,7 +18,7 @@ impl ShimClient {
     ///
     /// # Errors
     /// [`EngineError::VmGone`] if nobody listens there.
-    pub fn connect(socket: &Path) -> Result<Self, EngineError> {
+    pub(crate) fn connect(socket: &Path) -> Result<Self, EngineError> {
         match LocalStream::connect(socket) {
             Ok(stream) => Ok(Self { stream }),
             Err(error) if is_gone(&error) => Err(EngineError::VmGone),
@@ -31,7 +31,7 @@ impl ShimClient {
     ///
     /// # Errors
     /// [`EngineError::Shim`] with the shim's own words, or [`EngineError::VmGone`].
-    pub fn call(self, request: Request) -> Result<(Reply, LocalStream), EngineError> {
+    pub(crate) fn call(self, request: Request) -> Result<(Reply, LocalStream), EngineError> {
         let call = Call { version: shim::VERSION, request };
         frame::write(&mut &self.stream, &call).map_err(frame_error)?;
         match frame::read(&mut &self.stream).map_err(frame_error)? {
@@ -49,7 +49,7 @@ impl ShimClient {
     ///
     /// # Errors
     /// As [`ShimClient::call`].
-    pub fn call_to_the_end(self, request: Request) -> Result<Reply, EngineError> {
+    pub(crate) fn call_to_the_end(self, request: Request) -> Result<Reply, EngineError> {
         let (reply, stream) = self.call(request)?;
         drain(&stream);
         Ok(reply)
@@ -57,7 +57,7 @@ impl ShimClient {
 }
 
 /// Reads until the peer closes.
-pub fn drain(mut stream: &LocalStream) {
+pub(crate) fn drain(mut stream: &LocalStream) {
     let mut rest = [0; 512];
     while matches!(stream.read(&mut rest), Ok(count) if count > 0) {}
 }

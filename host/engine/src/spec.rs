@@ -49,6 +49,9 @@ pub enum SpecError {
     /// A capability does not exist.
     #[error(transparent)]
     Capability(#[from] CapabilityError),
+    /// A program cannot begin there.
+    #[error("the working directory '{0}' is invalid, it needs to be an absolute path")]
+    WorkingDirectory(String),
     /// A limit is unknown or out of range; the line says which values it can have.
     #[error("{0}")]
     Limit(String),

@@ -3,7 +3,7 @@
 use crate::create::CreateRequest;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::reconcile::ignore_not_found;
+use crate::reconcile::{died, ignore_not_found};
 use crate::session::Session;
 use crate::shim_client::unexpected;
 use crate::spec;
@@ -112,20 +112,27 @@ impl Engine {
         record: &ContainerRecord,
         attach: Option<Attach>,
     ) -> Result<Option<Session>, EngineError> {
-        let (vm, client) = pending.connect()?;
         let attached = attach.is_some();
-        let plan = plan(record)?;
-        match client.call(Request::Start(Box::new(plan), attach)) {
+        let (vm, plan) = (pending.vm.clone(), plan(record)?);
+        let answer = pending.connect().and_then(|client| client.call(Request::Start(Box::new(plan), attach)));
+        match answer {
             Ok((Reply::Started { .. }, stream)) => Ok(attached.then(|| Session::new(stream, container.clone(), &vm))),
             Ok((other, _)) => Err(unexpected(&other)),
-            Err(EngineError::VmGone) => Err(self.died_while_starting(&vm)?),
+            Err(EngineError::VmGone) => Err(self.died_while_starting(&vm, container, record)?),
             Err(error) => Err(error),
         }
     }
 
-    fn died_while_starting(&self, vm: &VmDir) -> Result<EngineError, EngineError> {
+    fn died_while_starting(
+        &self,
+        vm: &VmDir,
+        container: &ContainerDir,
+        record: &ContainerRecord,
+    ) -> Result<EngineError, EngineError> {
+        // Before the VM's directory goes.
+        let why = died(vm, container, record);
         self.settle_gone(vm)?;
-        Ok(EngineError::Vm("the VM's shim died while it was starting the container".to_owned()))
+        Ok(EngineError::Vm(format!("while the container was being started, {why}")))
     }
 
     /// A container that is to be removed at its end, and did not even begin.
@@ -141,7 +148,7 @@ impl PendingVm {
     /// Ends a VM that will get no container.
     fn abandon(self) {
         // If this fails the shim ends the VM by itself, because no container comes.
-        if let Ok((_, client)) = self.connect() {
+        if let Ok(client) = self.connect() {
             drop(client.call_to_the_end(Request::StopVm));
         }
     }

@@ -6,8 +6,6 @@
 
 mod plan;
 
-use plan::VmPlan;
-
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::reconcile::take_lock;
@@ -18,14 +16,11 @@ use hull_platform::lock::FileLock;
 use hull_platform::process::{self, Child, Spawn, Stdio};
 use hull_platform::socket::LocalStream;
 use hull_protocol::VmId;
+use hull_protocol::start::{LOCK_DESCRIPTOR, READINESS_DESCRIPTOR, Readiness};
 use hull_state::{ContainerConfig, Lifetime, StateError, VmDir, VmRecord};
 use jiff::Timestamp;
 use std::fs::OpenOptions;
 use std::io::{BufRead, BufReader};
-
-/// Descriptor numbers in the shim.
-const READY_DESCRIPTOR: i32 = 3;
-const LOCK_DESCRIPTOR: i32 = 4;
 
 /// How often a start is tried again when another command gets in between.
 const ATTEMPTS: u32 = 8;
@@ -48,6 +43,8 @@ pub struct Boot {
     pub software: bool,
     /// The kernel is the distribution's, which boots much more slowly than hull's own.
     pub stock_kernel: bool,
+    /// What the machine is.
+    pub machine: MachinePlan,
 }
 
 #[derive(Debug)]
@@ -69,29 +66,26 @@ impl PendingVm {
     /// Waits until the shim listens, and connects.
     ///
     /// # Errors
-    /// The shim's own line if it could not start the VM.
-    pub(crate) fn connect(self) -> Result<(VmDir, ShimClient), EngineError> {
+    /// The shim's own line if it could not start the VM, [`EngineError::VmGone`] if it died.
+    pub(crate) fn connect(self) -> Result<ShimClient, EngineError> {
         match self.state {
-            Pending::Live(client) => Ok((self.vm, client)),
+            Pending::Live(client) => Ok(client),
             Pending::Starting(starting) => {
-                read_ready(&starting.ready, &self.vm)?;
-                let client = ShimClient::connect(&self.vm.socket_path())?;
-                Ok((self.vm, client))
+                read_ready(&starting.ready)?;
+                // The readiness channel is closed after that: see `hull_protocol::start`.
+                ShimClient::connect(&self.vm.socket_path())
             }
         }
     }
 }
 
-fn read_ready(ready: &LocalStream, vm: &VmDir) -> Result<(), EngineError> {
+fn read_ready(ready: &LocalStream) -> Result<(), EngineError> {
     let mut line = String::new();
-    let died = || EngineError::Vm(format!("the VM's shim died while starting; see {}", vm.shim_log_path().display()));
-    BufReader::new(ready).read_line(&mut line).map_err(|_| died())?;
-    match line.trim_end() {
-        "ready" => Ok(()),
-        other => match other.strip_prefix("error: ") {
-            Some(message) => Err(EngineError::Vm(message.to_owned())),
-            None => Err(died()),
-        },
+    BufReader::new(ready).read_line(&mut line).map_err(|_| EngineError::VmGone)?;
+    match Readiness::parse(&line) {
+        Some(Readiness::Ready) => Ok(()),
+        Some(Readiness::Failed(why)) => Err(EngineError::Vm(why)),
+        None => Err(EngineError::VmGone),
     }
 }
 
@@ -108,8 +102,8 @@ impl Engine {
     }
 
     fn own_vm(&self, config: &ContainerConfig) -> Result<PendingVm, EngineError> {
-        let VmPlan { machine, boot } = self.plan_vm(config)?;
-        let record = record(None, machine, &boot, None)?;
+        let boot = self.plan_vm(config)?;
+        let record = record(None, &boot, None)?;
         // Nobody sees the VM without its lock being held, so no sweep takes it for dead.
         let (vm, lock) = self.root.create_vm_locked(&record)?;
         self.spawn_shim(vm, lock, None, boot)
@@ -122,7 +116,7 @@ impl Engine {
                 return Ok(pending);
             }
             // Removed a moment ago, if this fails.
-            let Ok(start_lock) = FileLock::acquire(&vm.path().join("start.lock")) else { continue };
+            let Ok(start_lock) = vm.lock_start() else { continue };
             // Whoever held the start lock before may have started it.
             if let Some(pending) = live(&vm, name, config)? {
                 return Ok(pending);
@@ -148,8 +142,8 @@ impl Engine {
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error.into()),
             }
-            let VmPlan { machine, boot } = self.plan_vm(config)?;
-            match self.root.create_vm(&record(Some(name), machine, &boot, config.vm.idle_timeout_seconds)?) {
+            let boot = self.plan_vm(config)?;
+            match self.root.create_vm(&record(Some(name), &boot, config.vm.idle_timeout_seconds)?) {
                 Ok(vm) => return Ok(vm),
                 Err(StateError::NameTaken { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -203,7 +197,7 @@ impl Engine {
             .stdin(Stdio::Null)
             .stdout(Stdio::Null)
             .stderr(Stdio::Handle(log.into()))
-            .inherit(Handle::from(theirs), READY_DESCRIPTOR)
+            .inherit(Handle::from(theirs), READINESS_DESCRIPTOR)
             .inherit(Handle::from(lock), LOCK_DESCRIPTOR)
             .new_session()
             .spawn()
@@ -223,7 +217,6 @@ fn live(vm: &VmDir, name: &str, config: &ContainerConfig) -> Result<Option<Pendi
 
 fn record(
     name: Option<&str>,
-    machine: MachinePlan,
     boot: &Boot,
     idle_timeout_seconds: Option<u64>,
 ) -> Result<VmRecord<MachinePlan>, EngineError> {
@@ -233,7 +226,7 @@ fn record(
         name: name.map(str::to_owned),
         created_at: Timestamp::now(),
         backend: boot.backend.clone(),
-        machine,
+        machine: boot.machine.clone(),
         idle_timeout_seconds,
         lifetime: if name.is_some() { Lifetime::Named } else { Lifetime::WithContainer },
     })

@@ -5,13 +5,11 @@ use crate::error::EngineError;
 use crate::reconcile::{END_LIMIT, END_POLL, ignore_not_found, take_lock};
 use crate::shim_client::{ShimClient, unexpected};
 use hull_machine::plan::MachinePlan;
-use hull_platform::lock::FileLock;
 use hull_platform::signals::LinuxSignal;
 use hull_protocol::shim::{Reply, Request, VmStatus};
-use hull_state::{ContainerDir, Lifetime, StateError, Status, VmDir, VmRecord};
+use hull_state::{ContainerDir, StateError, Status, VmDir, VmRecord};
 use serde::Serialize;
 use std::cmp::Reverse;
-use std::io::ErrorKind;
 use std::thread;
 use std::time::Instant;
 
@@ -180,11 +178,10 @@ impl Engine {
             self.kill_in(&vm)?;
             self.stop_vm(&vm)?;
         }
-        let path = vm.path().join("start.lock");
-        let _start_lock = match FileLock::acquire(&path) {
+        let _start_lock = match vm.lock_start() {
             Ok(lock) => lock,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(EngineError::io(format!("lock {}", path.display()))(error)),
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return Err(error.into()),
         };
         match take_lock(&vm)? {
             Some(_lock) => ignore_not_found(vm.remove()),
@@ -209,12 +206,5 @@ impl Engine {
             container.state().is_ok_and(|state| state.status == Status::Running && state.vm.as_ref() == Some(vm.id()))
         };
         Ok(self.root.containers()?.into_iter().filter(runs_here).collect())
-    }
-}
-
-impl VmSummary {
-    /// Whether several containers can be in it.
-    pub fn is_named(&self) -> bool {
-        self.record.lifetime == Lifetime::Named
     }
 }

@@ -9,6 +9,7 @@ use hull_platform::handle::Handle;
 use hull_platform::process::Child;
 use hull_virtio::VirtioDevice;
 use std::fmt;
+use std::io::PipeReader;
 
 /// A way of running machines.
 pub trait MachineBackend: Sync {
@@ -21,8 +22,7 @@ pub trait MachineBackend: Sync {
     /// The reason, as `hull doctor` prints it.
     fn probe(&self) -> Result<Capabilities, Unavailable>;
 
-    /// Opens and starts what the jailed process cannot; called in the shim, before the vmm starts.
-    /// `console` receives what the guest's kernel prints.
+    /// Opens and starts what the jailed process cannot; called in the shim, before the vmm starts. `console` receives what the guest's kernel prints.
     ///
     /// # Errors
     /// See [`MachineError`].
@@ -53,16 +53,14 @@ pub const DEVICE_NAMES: [&str; 3] = ["images", "data", "vsock"];
 
 /// A machine that runs.
 pub trait Machine: Send {
-    /// Blocks until the machine has ended.
+    /// Blocks until the machine has ended. Whoever wants it to end before kills the vmm, or drops this.
     fn wait(&mut self) -> Ending;
-    /// Makes `wait` return soon; the guest is not asked.
-    fn stop(&self);
 }
 
 /// How a machine ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ending {
-    /// The guest ended it, or it was stopped.
+    /// The guest ended it.
     Ended,
     /// It failed; one line.
     Failed(String),
@@ -72,7 +70,8 @@ pub enum Ending {
 pub struct Prepared {
     /// A helper program such as QEMU, whose end is the machine's end.
     pub helper: Option<Helper>,
-    /// For the vmm, in the order that the backend's `launch` expects.
+    /// For the vmm, in the order that the backend's `launch` expects: nobody between the two looks at them. Of `kvm` they
+    /// are `native::kvm::Handles`, of `qemu` one socket for each of [`DEVICE_NAMES`].
     pub handles: Vec<Handle>,
 }
 
@@ -82,6 +81,8 @@ pub struct Helper {
     pub role: &'static str,
     /// The process.
     pub child: Child,
+    /// What it says on standard error.
+    pub errors: PipeReader,
 }
 
 /// What a usable backend offers.

@@ -1,20 +1,26 @@
 //! Whether a kernel serves as a guest's: its configuration against what hull needs (`kernel-config/required.config`).
 //!
 //! The configuration is looked for in `FILE.config`, then inside the file (`CONFIG_IKCONFIG`: a gzip stream between the
-//! marks `IKCFG_ST` and `IKCFG_ED`), which only an uncompressed image shows.
+//! marks `IKCFG_ST` and `IKCFG_ED`), which only an uncompressed image shows. An ELF file must besides have the PVH entry.
+
+mod elf;
 
 use crate::backend::MachineError;
 use crate::plan::{Discovery, KernelImage};
+use elf::Image;
 use flate2::read::GzDecoder;
 use std::collections::HashMap;
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 const REQUIRED: &str = include_str!("../../../kernel-config/required.config");
 
 const START_MARK: &[u8] = b"IKCFG_ST";
 const END_MARK: &[u8] = b"IKCFG_ED";
+
+/// What an ELF file without its entry lacks.
+const PVH: &str = "CONFIG_PVH=y";
 
 /// The most text of a configuration: Linux's largest are a quarter of it.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -26,9 +32,14 @@ const MAX_CONFIG: u64 = 1 << 20;
 /// [`MachineError::Io`] if the file cannot be read, [`MachineError::Plan`] if its configuration is not to be found or
 /// lacks something, which is named.
 pub fn inspect(path: &Path, with_modules: bool) -> Result<KernelImage, MachineError> {
-    let config = configuration(path)?;
+    let mut file = File::open(path).map_err(|source| unreadable(path, source))?;
+    let image = elf::look(&mut file).map_err(|source| unreadable(path, source))?;
+    let config = configuration(path, file, image)?;
     let config = Config::parse(&config);
-    let missing = config.missing(REQUIRED, with_modules);
+    let mut missing = config.missing(REQUIRED, with_modules);
+    if image == (Image::Elf { pvh: false }) {
+        missing.push(PVH.to_owned());
+    }
     if !missing.is_empty() {
         let (path, missing) = (path.display(), missing.join(", "));
         return Err(MachineError::Plan(format!("kernel {path} was built without what hull needs: {missing}")));
@@ -46,22 +57,28 @@ pub fn inspect(path: &Path, with_modules: bool) -> Result<KernelImage, MachineEr
     Ok(KernelImage { path: path.to_owned(), discovery })
 }
 
-fn configuration(path: &Path) -> Result<String, MachineError> {
-    let failed = |path: &Path, source| MachineError::Io { action: format!("read {}", path.display()), source };
+fn unreadable(path: &Path, source: io::Error) -> MachineError {
+    MachineError::Io { action: format!("read {}", path.display()), source }
+}
+
+fn configuration(path: &Path, mut file: File, image: Image) -> Result<String, MachineError> {
     let beside = PathBuf::from(format!("{}.config", path.display()));
-    let mut file = File::open(path).map_err(|source| failed(path, source))?;
     match fs::read_to_string(&beside) {
         Ok(text) => return Ok(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(failed(&beside, source)),
+        Err(source) => return Err(unreadable(&beside, source)),
     }
-    let mut image = Vec::new();
-    file.read_to_end(&mut image).map_err(|source| failed(path, source))?;
-    embedded(&image).ok_or_else(|| {
+    let mut bytes = Vec::new();
+    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).map_err(|source| unreadable(path, source))?;
+    let or = match image {
+        Image::Elf { .. } => ", or build it with CONFIG_IKCONFIG=y",
+        // It would be compressed with the rest.
+        Image::Other => "",
+    };
+    embedded(&bytes).ok_or_else(|| {
+        let (path, beside) = (path.display(), beside.display());
         MachineError::Plan(format!(
-            "kernel {} does not say how it was built: put its configuration into {}, or build it with CONFIG_IKCONFIG",
-            path.display(),
-            beside.display()
+            "kernel {path} does not say how it was built: put its configuration into {beside}{or}"
         ))
     })
 }
@@ -151,7 +168,8 @@ mod tests {
         let kernel = directory.path().join("vmlinux");
         assert!(matches!(inspect(&kernel, false), Err(MachineError::Io { .. })));
         fs::write(&kernel, "not a kernel").unwrap();
-        assert!(inspect(&kernel, false).unwrap_err().to_string().contains("CONFIG_IKCONFIG"));
+        let advice = inspect(&kernel, false).unwrap_err().to_string();
+        assert!(advice.contains("vmlinux.config") && !advice.contains("CONFIG_IKCONFIG"), "{advice}");
         let beside = directory.path().join("vmlinux.config");
         let all = format!("{REQUIRED}\nCONFIG_ACPI=y\n");
         fs::write(&beside, all.replace("CONFIG_EROFS_FS=y", "CONFIG_EROFS_FS=m")).unwrap();
@@ -159,5 +177,11 @@ mod tests {
         assert_eq!(inspect(&kernel, true).unwrap().discovery, Discovery::Acpi);
         fs::write(&beside, format!("{all}CONFIG_VIRTIO_MMIO_CMDLINE_DEVICES=y\n")).unwrap();
         assert_eq!(inspect(&kernel, false).unwrap().discovery, Discovery::CommandLine);
+
+        let elf = [b"\x7fELF\x02\x01".as_slice(), &[0; 58]].concat();
+        fs::write(&kernel, elf).unwrap();
+        assert!(inspect(&kernel, false).unwrap_err().to_string().contains(PVH));
+        fs::remove_file(&beside).unwrap();
+        assert!(inspect(&kernel, false).unwrap_err().to_string().contains("CONFIG_IKCONFIG"));
     }
 }

@@ -58,7 +58,7 @@ where
     let memory = memory::allocate(bytes)?;
     let mut devices = devices;
     devices.extend(devices::own(&memory, &files.console)?);
-    let command_line = boot::command_line(devices.len(), &plan.extra_cmdline);
+    let command_line = boot::command_line(devices.len());
     let entry = boot::load(&memory, plan.vcpus, &mut files, &command_line)?;
     let config = VmConfig {
         vcpus: plan.vcpus,

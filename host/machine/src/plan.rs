@@ -15,8 +15,6 @@ pub struct MachinePlan {
     pub kernel: KernelImage,
     /// Initial RAM file system with the agent.
     pub initramfs: PathBuf,
-    /// What is added to the backend's own command line.
-    pub extra_cmdline: String,
 }
 
 /// A guest kernel that was found to serve.

@@ -20,8 +20,10 @@ use hull_platform::process::{Spawn, Stdio};
 use hull_platform::socket::LocalStream;
 use hull_virtio::VirtioDevice;
 use hull_virtio::transport::vhost_user::serve;
+use std::env::consts;
 use std::io;
 use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::thread::{Builder, JoinHandle};
 
@@ -50,11 +52,13 @@ impl MachineBackend for Qemu {
     fn prepare(&self, plan: &MachinePlan, console: Handle) -> Result<Prepared, MachineError> {
         let program = find_program().map_err(|why| MachineError::Unavailable { name: "qemu", why })?;
         let failed = |source| MachineError::Io { action: format!("start {}", program.display()), source };
-        // What QEMU itself has to say goes where the kernel's messages go: it explains the same failure.
-        let errors = Stdio::Handle(console.try_clone().map_err(failed)?);
+        let (errors, errors_end) = io::pipe().map_err(failed)?;
         let arguments = command::arguments(plan, clock::tsc_khz(), FIRST_SOCKET);
-        let mut spawn =
-            Spawn::new(&program).args(arguments).stdout(Stdio::Handle(console)).stderr(errors).die_with_parent();
+        let mut spawn = Spawn::new(&program)
+            .args(arguments)
+            .stdout(Stdio::Handle(console))
+            .stderr(Stdio::Handle(OwnedFd::from(errors_end).into()))
+            .die_with_parent();
         let mut handles = Vec::with_capacity(DEVICE_NAMES.len());
         for number in (FIRST_SOCKET..).take(DEVICE_NAMES.len()) {
             let (ours, theirs) = LocalStream::pair().map_err(failed)?;
@@ -62,7 +66,7 @@ impl MachineBackend for Qemu {
             handles.push(ours.into());
         }
         let child = spawn.spawn().map_err(failed)?;
-        Ok(Prepared { helper: Some(Helper { role: "qemu", child }), handles })
+        Ok(Prepared { helper: Some(Helper { role: "qemu", child, errors }), handles })
     }
 
     fn launch(
@@ -86,6 +90,10 @@ impl MachineBackend for Qemu {
 }
 
 fn find_program() -> Result<PathBuf, Unavailable> {
+    if !cfg!(target_arch = "x86_64") {
+        let reason = format!("hull runs QEMU for x86-64 guests only so far, and guests here are {}", consts::ARCH);
+        return Err(Unavailable { reason, remedy: None });
+    }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found = std::env::split_paths(&path).map(|directory| directory.join(PROGRAM)).find(|program| program.is_file());
     found.ok_or_else(|| Unavailable {
@@ -98,16 +106,17 @@ fn find_program() -> Result<PathBuf, Unavailable> {
 #[derive(Default)]
 struct Served {
     threads: Vec<JoinHandle<Result<(), String>>>,
+    /// To end the threads.
     streams: Vec<LocalStream>,
 }
 
 impl Served {
     fn add(&mut self, device: NamedDevice, stream: LocalStream) -> io::Result<()> {
         let NamedDevice { name, device } = device;
-        let to_stop = stream.try_clone()?;
+        let to_end = stream.try_clone()?;
         let thread = Builder::new().name(format!("{name}-front")).stack_size(STACK);
         self.threads.push(thread.spawn(move || serve_confined(stream, name, device))?);
-        self.streams.push(to_stop);
+        self.streams.push(to_end);
         Ok(())
     }
 }
@@ -135,17 +144,14 @@ impl Machine for Served {
         }
         failure.map_or(Ending::Ended, Ending::Failed)
     }
-
-    fn stop(&self) {
-        for stream in &self.streams {
-            // Already closed by QEMU: then it is stopped.
-            let _ = stream.shutdown(Shutdown::Both);
-        }
-    }
 }
 
 impl Drop for Served {
+    /// Ends the threads.
     fn drop(&mut self) {
-        self.stop();
+        for stream in &self.streams {
+            // Closed by QEMU already, as a rule.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 }

@@ -6,13 +6,10 @@ use crate::record::{ContainerRecord, ContainerState, Status};
 use crate::shelf::Shelf;
 use hull_platform::file;
 use hull_platform::lock::FileLock;
-use hull_protocol::ContainerId;
+use hull_protocol::{ContainerId, exit};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-
-/// 128 + `SIGKILL`: what a container's exit status counts as when its host stopped under it.
-const KILLED: u8 = 137;
 
 /// The directory of one container, which may or may not exist.
 #[derive(Debug, Clone)]
@@ -77,7 +74,7 @@ impl ContainerDir {
         let bytes = document::encode(&path, state)?;
         let written = match state.status {
             Status::Created | Status::Running => file::replace(&path, &bytes),
-            Status::Exited | Status::Dead => file::write_atomic(&path, &bytes),
+            Status::Exited => file::write_atomic(&path, &bytes),
         };
         written.map_err(StateError::io("write", &path))
     }
@@ -124,7 +121,7 @@ impl ContainerDir {
 fn lost() -> ContainerState {
     ContainerState {
         status: Status::Exited,
-        exit_code: KILLED,
+        exit_code: exit::KILLED,
         error: Some("the host stopped before its state was on the disk".to_owned()),
         ..ContainerState::created()
     }

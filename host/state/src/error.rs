@@ -38,7 +38,7 @@ pub enum StateError {
         source: serde_json::Error,
     },
     /// The name cannot be one.
-    #[error("invalid name {0:?}: only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, 2 to 128 characters")]
+    #[error("invalid name {0:?}: {rule}", rule = crate::NAME_RULE)]
     InvalidName(String),
     /// The name belongs to another container or VM.
     #[error("the name {name:?} is taken by {id}")]

@@ -7,9 +7,11 @@
 //! containers/<id>/lock         taken by commands that act on the container
 //! containers/<id>/data.img     the writable layer
 //! containers/<id>/log/         see `log`
+//! containers/<id>/vm-*.log*    the logs of a VM of its own that died under it
 //! names/<name>                 the id of the container that has the name
 //! vms/<id>/vm.json             VmRecord; never changes
 //! vms/<id>/lock                held by the VM's shim for its life
+//! vms/<id>/start.lock          held by a command that starts the shim of a named VM, until that listens
 //! vms/<id>/socket              the path of the shim's socket
 //! vms/<id>/console.log, shim.log
 //! vm-names/<name>              the id of the VM that has the name
@@ -46,6 +48,7 @@ pub use record::{
     ContainerConfig, ContainerRecord, ContainerState, Lifetime, Status, Tmpfs, Ulimit, VmConfig, VmRecord,
 };
 pub use root::StateRoot;
+pub use shelf::{NAME_RULE, is_name};
 pub use vm::VmDir;
 
 /// The version of every record and of the layout that this program writes and reads.

@@ -213,8 +213,6 @@ pub enum Status {
     Running,
     /// It has ended.
     Exited,
-    /// It could not be removed.
-    Dead,
 }
 
 /// A VM as it was made; never changes. `P` is the plan of its machine, which this crate does not look into.

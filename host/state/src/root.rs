@@ -118,7 +118,7 @@ impl StateRoot {
     ) -> Result<ContainerDir, StateError> {
         let shelf = self.containers_shelf();
         let draft = shelf.draft(Some(&record.name))?;
-        fill(draft.path()).map_err(StateError::io("fill", draft.path()))?;
+        fill(draft.path()).map_err(StateError::io("write the files of a container into", &shelf.entries))?;
         let bytes = document::encode(draft.path(), record)?;
         let durability = if record.config.auto_remove { Durability::Whole } else { Durability::Kept };
         let lock = draft.publish(record.id.as_str(), &bytes, durability)?;

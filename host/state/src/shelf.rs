@@ -33,6 +33,9 @@ const ATTEMPTS: u32 = 8;
 /// The longest name.
 const MAX_NAME: usize = 128;
 
+/// The rule of [`is_name`], for messages.
+pub const NAME_RULE: &str = "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed, 2 to 128 characters";
+
 /// How sure it is that a new entry survives a power cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
@@ -275,8 +278,9 @@ fn is_hexadecimal(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Docker's rule; it admits no separator and no leading dot, so that a name is a file name and nothing else.
-fn is_name(name: &str) -> bool {
+/// Whether a container or a VM may be called so: Docker's rule. It admits no separator and no leading dot, so that a name
+/// is a file name and nothing else.
+pub fn is_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     (2..=MAX_NAME).contains(&name.len())
         && bytes.next().is_some_and(|first| first.is_ascii_alphanumeric())

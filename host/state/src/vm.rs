@@ -1,6 +1,7 @@
 //! The directory of one VM.
 
 use crate::StateError;
+use crate::container::ContainerDir;
 use crate::document;
 use crate::record::VmRecord;
 use crate::shelf::Shelf;
@@ -13,6 +14,11 @@ use std::path::{Path, PathBuf};
 
 /// Holds the path of the shim's socket.
 const SOCKET_FILE: &str = "socket";
+
+const CONSOLE_LOG: &str = "console.log";
+const SHIM_LOG: &str = "shim.log";
+/// The end of a console that has outgrown the first file.
+const CONSOLE_END_LOG: &str = "console.log.end";
 
 /// The directory of one VM, which may or may not exist.
 #[derive(Debug, Clone)]
@@ -80,14 +86,35 @@ impl VmDir {
             .unwrap_or_else(|| self.path.join("shim.sock"))
     }
 
-    /// What the guest's kernel prints.
+    /// Waits until no other command is about to start its shim. The VM's own lock is of no use for that: it goes over to
+    /// the shim before the shim listens.
+    ///
+    /// # Errors
+    /// It does not exist.
+    pub fn lock_start(&self) -> Result<FileLock, StateError> {
+        let path = self.path.join("start.lock");
+        FileLock::acquire(&path).map_err(StateError::io("lock", &path))
+    }
+
+    /// What the guest's kernel prints; what is too much for this file goes on in `console.log.end`.
     pub fn console_path(&self) -> PathBuf {
-        self.path.join("console.log")
+        self.path.join(CONSOLE_LOG)
     }
 
     /// What the shim has to say.
     pub fn shim_log_path(&self) -> PathBuf {
-        self.path.join("shim.log")
+        self.path.join(SHIM_LOG)
+    }
+
+    /// Where a person can read, from now on, what led to its end, as a pattern of paths; none if nothing was written.
+    /// With `heir`, the container that the VM goes with, the logs are moved there: the VM's directory will be removed.
+    pub fn keep_logs(&self, heir: Option<&ContainerDir>) -> Option<PathBuf> {
+        let written = |log: &&str| fs::metadata(self.path.join(log)).is_ok_and(|log| log.len() > 0);
+        let mut told = [CONSOLE_LOG, CONSOLE_END_LOG, SHIM_LOG].into_iter().filter(written);
+        let Some(heir) = heir else { return told.next().map(|_| self.path.join("*.log*")) };
+        // A container that was to be removed is gone.
+        let moved = told.filter(|log| fs::rename(self.path.join(log), heir.path().join(format!("vm-{log}"))).is_ok());
+        (moved.count() > 0).then(|| heir.path().join("vm-*.log*"))
     }
 
     /// Removes it: at one instant nobody finds it any more and its name is free; then its files go. To be called by who

@@ -23,23 +23,23 @@
 //!
 //! # How a shim is started
 //!
-//! ```text
-//! hull shim --root ROOT --vm ID        descriptor 3: readiness    descriptor 4: the VM's lock, taken
-//! ```
+//! The command line and the descriptors are [`hull_protocol::start`]'s.
+//!
 //! - ROOT is absolute; the VM's directory with its `vm.json` exists. The record's backend is a backend's name.
 //! - Standard input and output are null, standard error is the VM's `shim.log`; the process has a session of its own.
 //! - The lock was taken by whoever starts the shim: the descriptor passes it on without a gap in which another command
 //!   could take the VM for dead.
-//! - On the readiness channel the shim writes one line: `ready` once its socket accepts connections and its children run
-//!   (the guest is not up by then; requests wait for it), or `error: ` and the reason, after it has cleared away what
-//!   it had begun, in a VM of its own together with the VM's directory. An end without a line means that the shim died.
+//! - It says that it is ready once its socket accepts connections and its children run (the guest is not up by then;
+//!   requests wait for it), or why it is not, after it has cleared away what it had begun, in a VM of its own together
+//!   with the VM's directory.
 //!
 //! # How a VM ends
 //!
 //! A VM of its own ends with its container, or if none comes within 15 seconds; a named one is stopped, or idle for as
 //! long as its record allows. Then, in this order: its processes are killed, states are written and containers with
 //! `auto_remove` are removed, the socket goes and with a VM of its own its directory, clients get their answers, and at
-//! last the process ends, which closes their connections.
+//! last the process ends, which closes their connections. If nobody meant it to end, its logs stay: a named VM's in its
+//! directory, those of a VM of its own move to the container.
 
 #[cfg(unix)]
 mod control;

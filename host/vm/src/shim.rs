@@ -11,6 +11,25 @@
 //!                             │              │                     │
 //!                            vmm         guest agent          streams of the process
 //! ```
+//!
+//! The end of a VM, by who calls what; each arrow is a wait that ends:
+//!
+//! ```text
+//!   first thread: Running::until_gone        thread of each container: Run            thread of each client
+//!   supervise: facts, until one is a cause <─ its end: Shim::end, or give_up <──────── StopVm: Shim::end
+//!     Life::begin_end: nobody comes in
+//!     Children::kill, until all are dead
+//!     Roster::vm_ended ─────────────────────> Process::wait
+//!     Life::ended ──────────────────────────> Life::wait_ended
+//!                                             Run::record: state, or removal; logs
+//!   Life::wait_recorded <──────────────────── Run::depart: drops its Member
+//!   wait_for_starter
+//!   clear_away: socket, directory
+//!   Life::gone ─────────────────────────────> Life::wait_gone
+//!                                             Process::finish, Gate::open ───────────> last chunk, answer
+//!   Connections::wait_until_served <────────────────────────────────────────────────── Connection::leave
+//!   the process ends: connections close
+//! ```
 
 mod agent;
 mod connections;
@@ -71,7 +90,6 @@ fn thread<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'stat
 struct Shim {
     state: StateRoot,
     vm: VmDir,
-    backend: String,
     /// The VM belongs to one container and ends with it.
     own: bool,
     /// The container of a VM of its own.

@@ -4,7 +4,7 @@
 //! terminal, line breaks that forge log lines, megabytes. Whatever goes from there into a log, a record or an error
 //! message passes through here.
 
-use std::error::Error;
+pub use hull_protocol::line::of as chain;
 
 /// The most characters of a guest's text that are kept.
 const LIMIT: usize = 300;
@@ -26,18 +26,6 @@ pub fn one_line(text: &str) -> String {
 fn is_harmless(character: char) -> bool {
     !character.is_control()
         && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// An error and what it was caused by, in one line.
-pub fn chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
 }
 
 #[cfg(test)]

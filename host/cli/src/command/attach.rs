@@ -1,6 +1,6 @@
 //! `hull attach`.
 
-use super::run::{self, AttachFlags};
+use super::attached::{self, AttachFlags};
 use crate::attach::{SignalProxy, Streams};
 use crate::failure::Failure;
 use clap::Args;
@@ -32,6 +32,6 @@ impl Attach {
             EngineError::NotRunning(_) => Failure::new("You cannot attach to a stopped container, start it first"),
             other => other.into(),
         })?;
-        run::finish(&engine, Some(session), &streams, &signals)
+        attached::finish(&engine, Some(session), &streams, &signals)
     }
 }

@@ -1,8 +1,7 @@
 //! `hull doctor`.
 
+use super::documents;
 use crate::failure::Failure;
-use crate::output;
-use crate::template::Template;
 use clap::Args;
 use hull_engine::{BackendReport, Check};
 use std::fmt::Write;
@@ -18,12 +17,7 @@ pub struct Doctor {
 impl Doctor {
     pub fn run(self) -> Result<u8, Failure> {
         let report = hull_engine::Doctor::examine();
-        let value = serde_json::to_value(&report).map_err(|error| Failure::new(error.to_string()))?;
-        match self.format.as_deref() {
-            Some("json") => output::print_line(value.to_string())?,
-            Some(format) => output::print_line(Template::parse(format)?.render(&value)?)?,
-            None => output::print(&text(&report))?,
-        }
+        documents::print(&report, self.format.as_deref(), || text(&report))?;
         Ok(u8::from(!report.ready))
     }
 }

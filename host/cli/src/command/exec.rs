@@ -1,6 +1,6 @@
 //! `hull exec`.
 
-use super::run;
+use super::attached;
 use crate::attach::{DetachKeys, Mode, SignalProxy, Streams};
 use crate::failure::Failure;
 use crate::value;
@@ -69,6 +69,6 @@ impl Exec {
             EngineError::Shim(_) => Failure::running(error),
             other => other.into(),
         })?;
-        run::finish(&engine, session, &streams, &signals)
+        attached::finish(&engine, session, &streams, &signals)
     }
 }

@@ -1,8 +1,7 @@
 //! `hull info`.
 
+use super::documents;
 use crate::failure::Failure;
-use crate::output;
-use crate::template::Template;
 use clap::Args;
 use hull_engine::Engine;
 use std::fmt::Write;
@@ -18,12 +17,7 @@ pub struct Info {
 impl Info {
     pub fn run(self) -> Result<u8, Failure> {
         let info = Engine::open()?.info()?;
-        let value = serde_json::to_value(&info).map_err(|error| Failure::new(error.to_string()))?;
-        match self.format.as_deref() {
-            Some("json") => output::print_line(value.to_string())?,
-            Some(format) => output::print_line(Template::parse(format)?.render(&value)?)?,
-            None => output::print(&text(&info))?,
-        }
+        documents::print(&info, self.format.as_deref(), || text(&info))?;
         Ok(0)
     }
 }

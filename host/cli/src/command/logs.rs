@@ -1,10 +1,11 @@
 //! `hull logs`.
 
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::output;
 use crate::value::Since;
 use clap::Args;
 use hull_engine::{Engine, EngineError};
+use hull_protocol::line;
 use hull_state::log::{Entry, Lines, LogReader, Stream};
 use hull_state::{ContainerDir, StateError, Status};
 use std::io;
@@ -86,7 +87,7 @@ impl Logs {
 }
 
 fn print_entry(entry: Result<Entry, StateError>, timestamp: bool) -> Result<(), Failure> {
-    let Entry { at, stream, mut bytes } = entry.map_err(|error| Failure::new(failure::one_line(&error)))?;
+    let Entry { at, stream, mut bytes } = entry.map_err(|error| Failure::new(line::of(&error)))?;
     if timestamp {
         bytes.splice(..0, format!("{at:.9} ").into_bytes());
     }

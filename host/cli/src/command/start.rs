@@ -1,7 +1,8 @@
 //! `hull start`.
 
+use super::announce::announce;
+use super::attached::{self, AttachFlags};
 use super::many;
-use super::run::{self, AttachFlags};
 use crate::attach::{SignalProxy, Streams};
 use crate::failure::Failure;
 use clap::Args;
@@ -31,7 +32,7 @@ pub struct Start {
 impl Start {
     pub fn run(self) -> Result<u8, Failure> {
         let engine = Arc::new(Engine::open()?);
-        let tell = |boot: &Boot, _: &VmDir| run::announce(boot, self.quiet);
+        let tell = |boot: &Boot, vm: &VmDir| announce(boot, vm, self.quiet);
         if !self.attach && !self.interactive {
             return many::each(&self.containers, |reference| {
                 engine.start(reference, None, &tell)?;
@@ -46,6 +47,6 @@ impl Start {
         streams.check()?;
         let signals = SignalProxy::start(&engine, self.flags.mode(config.tty));
         let started = engine.start(reference, Some(streams.attach.clone()), &tell)?;
-        run::finish(&engine, started.session, &streams, &signals)
+        attached::finish(&engine, started.session, &streams, &signals)
     }
 }

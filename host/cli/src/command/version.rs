@@ -1,8 +1,7 @@
 //! `hull version`.
 
+use super::documents;
 use crate::failure::Failure;
-use crate::output;
-use crate::template::Template;
 use clap::Args;
 use serde_json::json;
 use std::env::consts;
@@ -24,10 +23,8 @@ impl Version {
             "Os": consts::OS,
             "Arch": consts::ARCH,
         });
-        output::print(&match self.format.as_deref() {
-            None => format!("hull {} ({}/{})\n", env!("CARGO_PKG_VERSION"), consts::OS, consts::ARCH),
-            Some("json") => format!("{version}\n"),
-            Some(format) => Template::parse(format)?.render(&version)? + "\n",
+        documents::print(&version, self.format.as_deref(), || {
+            format!("hull {} ({}/{})\n", env!("CARGO_PKG_VERSION"), consts::OS, consts::ARCH)
         })?;
         Ok(0)
     }

@@ -1,6 +1,6 @@
 //! `hull vm`: the VMs that containers run in.
 
-use super::{inspect, many};
+use super::{documents, many};
 use crate::failure::Failure;
 use crate::output;
 use crate::table::{Format, Row};
@@ -86,7 +86,7 @@ impl Vm {
         let engine = Engine::open()?;
         match self.command {
             VmCommand::Ls(list) => list.run(&engine),
-            VmCommand::Inspect(command) => inspect::print_all(&command.vms, command.format.as_deref(), |reference| {
+            VmCommand::Inspect(command) => documents::print_all(&command.vms, command.format.as_deref(), |reference| {
                 engine.inspect_vm(&engine.find_vm(reference)?)
             }),
             VmCommand::Stop(command) => many::each(&command.vms, |reference| {

@@ -1,7 +1,6 @@
 //! Rendering a template.
 //!
-//! Functions: `json`, `upper`, `lower`, `title`, `len`, `index`, `join`, `split`, `print`, `println`, `eq`, `ne`,
-//! `not`,
+//! Functions: `json`, `upper`, `lower`, `title`, `len`, `index`, `join`, `split`, `print`, `println`, `eq`, `ne`, `not`,
 //! `and`, `or`.
 
 use super::TemplateError;

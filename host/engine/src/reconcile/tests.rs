@@ -34,7 +34,6 @@ fn vm_record(lifetime: Lifetime) -> VmRecord<MachinePlan> {
             memory_mib: 64,
             kernel: KernelImage { path: "/vmlinux".into(), discovery: Discovery::CommandLine },
             initramfs: "/initramfs".into(),
-            extra_cmdline: String::new(),
         },
         idle_timeout_seconds: None,
         lifetime,

@@ -1,6 +1,7 @@
 //! Limits of a container's cgroup (runtime specification, `config-linux.md`, Control groups).
 
 use super::{SpecError, devices};
+use crate::human;
 use hull_state::ContainerConfig;
 use oci_spec::runtime::{
     LinuxCpu, LinuxCpuBuilder, LinuxMemory, LinuxMemoryBuilder, LinuxPidsBuilder, LinuxResources, LinuxResourcesBuilder,
@@ -29,15 +30,17 @@ pub(super) fn resources(config: &ContainerConfig) -> Result<LinuxResources, Spec
 fn memory(bytes: u64) -> Result<LinuxMemory, SpecError> {
     let limit = i64::try_from(bytes).ok().filter(|_| bytes >= LEAST_MEMORY_BYTES);
     let limit = limit.ok_or_else(|| {
-        SpecError::Limit(format!("a memory limit of {bytes} bytes is out of range: at least 6m are needed"))
+        let (asked, least) = (human::size(bytes), human::size(LEAST_MEMORY_BYTES));
+        SpecError::Limit(format!("--memory {asked} is out of range: a container needs at least {least}"))
     })?;
     // Memory and swap together: as much as memory alone, so no swap.
     Ok(LinuxMemoryBuilder::default().limit(limit).swap(limit).build()?)
 }
 
 fn cpu(nano_cpus: u64) -> Result<LinuxCpu, SpecError> {
-    let invalid =
-        || SpecError::Limit(format!("a limit of {nano_cpus} nano-CPUs is out of range: at least 0.01 CPU is needed"));
+    let invalid = || {
+        SpecError::Limit(format!("--cpus {} is out of range: a container needs at least 0.01", human::cpus(nano_cpus)))
+    };
     // The kernel refuses a quota under one millisecond.
     let quota =
         nano_cpus.checked_mul(CPU_PERIOD_USEC).map(|product| product / 1_000_000_000).filter(|quota| *quota >= 1000);

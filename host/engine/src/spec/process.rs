@@ -66,7 +66,11 @@ fn process(
     Terminal(tty): Terminal,
     privileged: bool,
 ) -> Result<Process, SpecError> {
-    let cwd = if working_dir.is_empty() { "/" } else { working_dir };
+    let cwd = match working_dir {
+        "" => "/",
+        path if path.starts_with('/') => path,
+        other => return Err(SpecError::WorkingDirectory(other.to_owned())),
+    };
     let process = ProcessBuilder::default()
         .terminal(tty)
         .user(User::default())

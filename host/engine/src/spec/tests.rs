@@ -88,6 +88,14 @@ fn privileged_masks_nothing_and_may_write() {
 }
 
 #[test]
+fn what_cannot_be_is_refused_in_the_words_it_was_asked_in() {
+    let refused = |config| container_spec(&ID.parse().unwrap(), &config).unwrap_err().to_string();
+    assert!(refused(ContainerConfig { working_dir: "relative".to_owned(), ..container() }).contains("absolute path"));
+    assert!(refused(ContainerConfig { memory_bytes: Some(4 << 20), ..container() }).contains("--memory 4m "));
+    assert!(refused(ContainerConfig { nano_cpus: Some(1_000_000), ..container() }).contains("--cpus 0.001 "));
+}
+
+#[test]
 fn limits_become_cgroup_settings() {
     let limited = ContainerConfig {
         memory_bytes: Some(64 << 20),

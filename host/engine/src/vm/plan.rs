@@ -2,10 +2,10 @@
 
 use super::Boot;
 use crate::assets::BootFiles;
-use crate::backend::AUTO;
+use crate::backend::{AUTO, Chosen};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use hull_machine::plan::MachinePlan;
+use hull_machine::plan::{KernelImage, MachinePlan};
 use hull_state::{ContainerConfig, VmRecord};
 use std::num::NonZeroU8;
 use std::path::Path;
@@ -25,18 +25,9 @@ const OVERHEAD_SHARE: u64 = 32;
 /// Processors of a VM when nothing is said: more cost boot time and serve few containers.
 const MOST_DEFAULT_CPUS: usize = 4;
 
-/// A VM that can be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct VmPlan {
-    /// For the backend.
-    pub(super) machine: MachinePlan,
-    /// For the user.
-    pub(super) boot: Boot,
-}
-
 impl Engine {
     /// The VM that a container with this configuration is started in, if it must be made.
-    pub(super) fn plan_vm(&self, config: &ContainerConfig) -> Result<VmPlan, EngineError> {
+    pub(super) fn plan_vm(&self, config: &ContainerConfig) -> Result<Boot, EngineError> {
         let backend = self.choose_backend(config.vm.backend.as_deref())?;
         let files = self.boot_files(config)?;
         let machine = MachinePlan {
@@ -44,10 +35,8 @@ impl Engine {
             memory_mib: memory_mib(config)?,
             kernel: files.kernel,
             initramfs: files.initramfs,
-            extra_cmdline: String::new(),
         };
-        let boot = Boot { backend: backend.name.to_owned(), software: backend.software, stock_kernel: files.stock };
-        Ok(VmPlan { machine, boot })
+        Ok(boot(&backend, machine, files.stock))
     }
 
     /// What a named VM that does not run becomes when this container starts it: what flags say nothing of stays, but
@@ -72,18 +61,27 @@ impl Engine {
         }
         let backend = self.choose_backend(Some(config.vm.backend.as_deref().unwrap_or(&record.backend)))?;
         again.backend = backend.name.to_owned();
-        let stock_kernel = again.machine.kernel.path == assets.stock_kernel();
-        Ok((again, Boot { backend: backend.name.to_owned(), software: backend.software, stock_kernel }))
+        let boot = boot(&backend, again.machine.clone(), assets.is_stock_kernel(&again.machine.kernel.path));
+        Ok((again, boot))
     }
 
     fn boot_files(&self, config: &ContainerConfig) -> Result<BootFiles, EngineError> {
         let assets = self.assets()?;
         let Some(path) = &config.vm.kernel else { return Ok(assets.boot_files()?) };
-        let stock = *path == assets.stock_kernel();
-        let kernel = hull_machine::kernel::inspect(path, stock)?;
-        let initramfs = if stock { assets.stock_initramfs()? } else { assets.initramfs()? };
-        Ok(BootFiles { kernel, initramfs, stock })
+        let stock = assets.is_stock_kernel(path);
+        if !stock {
+            let kernel = hull_machine::kernel::inspect(path, false)?;
+            return Ok(BootFiles { kernel, initramfs: assets.initramfs()?, stock });
+        }
+        // Its configuration is beside the original alone.
+        let kernel = hull_machine::kernel::inspect(&assets.stock_kernel(), true)?;
+        let kernel = KernelImage { path: path.clone(), ..kernel };
+        Ok(BootFiles { kernel, initramfs: assets.stock_initramfs()?, stock })
     }
+}
+
+fn boot(backend: &Chosen, machine: MachinePlan, stock_kernel: bool) -> Boot {
+    Boot { backend: backend.name.to_owned(), software: backend.software, stock_kernel, machine }
 }
 
 /// A named VM that runs cannot change: refuses flags that ask it to.

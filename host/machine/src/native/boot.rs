@@ -9,8 +9,8 @@ use super::{Files, mp_table};
 use crate::backend::MachineError;
 use hull_virtio::queue::GuestMemory;
 use hull_virtio::transport::mmio::WINDOW_SIZE;
-use linux_loader::loader::elf::{Elf, PvhBootCapability};
-use linux_loader::loader::{KernelLoader as _, elf::start_info};
+use linux_loader::loader::elf::{self, Elf, PvhBootCapability, start_info};
+use linux_loader::loader::{Error, KernelLoader as _};
 use std::fmt::Write as _;
 use std::io;
 use std::num::NonZeroU8;
@@ -35,16 +35,15 @@ const PAGE: u64 = 4096;
 const FLAGS: &str =
     "console=hvc0 quiet reboot=k panic=-1 oops=panic earlycon=uart8250,io,0x3f8 8250.nr_uarts=0 no_timer_check";
 
+const NO_ELF: &str = "the kernel is no ELF file: hull's own VMM starts an uncompressed vmlinux, not a bzImage";
+
 /// The whole command line for a machine with this many devices.
-pub fn command_line(devices: usize, extra: &str) -> String {
+pub fn command_line(devices: usize) -> String {
     let mut line = FLAGS.to_owned();
     for slot in (0..).take(devices) {
         let (window, size, pin) = (device_window(slot), WINDOW_SIZE, device_pin(slot));
         // Writing to a String does not fail.
         let _ = write!(line, " virtio_mmio.device={size:#x}@{window:#x}:{pin}");
-    }
-    if !extra.is_empty() {
-        line = format!("{line} {extra}");
     }
     debug_assert!(devices <= MAX_DEVICES);
     line
@@ -63,11 +62,12 @@ pub fn load(
             "kernel command line of {length} bytes is over the limit of {COMMAND_LINE_MAX}"
         )));
     }
-    let loaded = Elf::load(memory, None, &mut files.kernel, None).map_err(|error| not_loaded("the kernel", error))?;
+    let loaded = Elf::load(memory, None, &mut files.kernel, None).map_err(|error| match error {
+        Error::Elf(elf::Error::InvalidElfMagicNumber) => MachineError::Plan(NO_ELF.into()),
+        error => not_loaded("the kernel", error),
+    })?;
     let PvhBootCapability::PvhEntryPresent(entry) = loaded.pvh_boot_cap else {
-        return Err(MachineError::Plan(
-            "the kernel has no PVH entry; it needs CONFIG_PVH and to be an uncompressed ELF".into(),
-        ));
+        return Err(MachineError::Plan("the kernel has no PVH entry: it needs CONFIG_PVH=y".into()));
     };
     let initramfs = load_initramfs(memory, files, loaded.kernel_end)?;
     let mut bytes = command_line.as_bytes().to_vec();

@@ -110,10 +110,6 @@ impl<V: Send> Machine for Running<V> {
             None => Ending::Ended,
         }
     }
-
-    fn stop(&self) {
-        self.shared.kicks.all();
-    }
 }
 
 impl<V> Drop for Running<V> {

@@ -22,7 +22,7 @@ mod tests;
 mod window;
 
 pub use limits::Limits;
-pub use window::{Access, MapError, UnmapError, Window};
+pub use window::{Access, CAPACITY, MapError, UnmapError, Window};
 
 use super::read_space;
 use crate::device::{Description, QueueState, StartError, VirtioDevice};

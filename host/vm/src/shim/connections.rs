@@ -3,6 +3,7 @@
 use super::Shim;
 use hull_platform::socket::LocalStream;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// The connections of a shim.
 #[derive(Debug, Default)]
@@ -14,6 +15,8 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct State {
     open: usize,
+    /// There has been one.
+    any: bool,
     /// Connections that have been served, but that the process's end is to close: a client that reads to the end then
     /// knows that nothing is left of the VM.
     parting: Vec<LocalStream>,
@@ -33,7 +36,18 @@ impl Connections {
         let mut state = self.lock();
         let room = state.open < limit;
         state.open += usize::from(room);
+        state.any = true;
+        self.changed.notify_all();
         room.then(|| Connection(Arc::clone(self)))
+    }
+
+    /// Waits for the first connection that ever is, but not for longer than `limit`.
+    pub fn wait_for_first(&self, limit: Duration) {
+        drop(
+            self.changed
+                .wait_timeout_while(self.lock(), limit, |state| !state.any)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// Waits until every client has got what it waited for, or has left.
@@ -75,5 +89,8 @@ mod tests {
             drop((second, third));
             waiting.join().unwrap();
         });
+        // There have been some.
+        all.wait_for_first(Duration::from_secs(1000));
+        Connections::default().wait_for_first(Duration::ZERO);
     }
 }

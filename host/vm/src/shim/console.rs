@@ -115,11 +115,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// Where the last bytes of a console are whose log is at `path` and has outgrown its head.
-pub fn end_of(path: &Path) -> PathBuf {
-    with_suffix(path, "end")
-}
-
 /// A new file that only its owner can read: a guest may print secrets.
 fn private_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();

@@ -13,6 +13,7 @@ use super::life::{Member, VmGone};
 use super::process::{Client, Exit, Patience, Process};
 use super::roster::{Container, Settings};
 use super::stdio::{Ports, StdioError, Wanted};
+use super::vmm_link::VmmError;
 use super::{REQUEST, Shim};
 use crate::text;
 use hull_protocol::agent::{ContainerRef, ErrorCode, ProcessRef, Request, SignalProcess, StartContainer, TerminalSize};
@@ -66,13 +67,15 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// The exit status that Docker's command line gives to it.
-    fn exit_code(&self) -> u8 {
-        match shim_code(self) {
-            ShimErrorCode::CommandNotFound => 127,
-            ShimErrorCode::CommandNotExecutable => 126,
-            _ => 125,
-        }
+    /// Whether the VM has died, whoever noticed it.
+    fn is_vm_gone(&self) -> bool {
+        matches!(
+            self,
+            Self::Gone(_)
+                | Self::Call(CallError::Gone)
+                | Self::Disk(DiskError::Vmm { source: VmmError::Gone, .. })
+                | Self::Stdio(StdioError::Vmm(VmmError::Gone))
+        )
     }
 }
 
@@ -166,6 +169,8 @@ impl Run {
                 // The client may have left.
                 let _ = started.send(Ok(pid));
                 drop(started);
+                // Waiting for the container's end, which may be days away, takes little of it.
+                hull_platform::memory::release_code();
                 let exit = self.container.process.wait(PATIENCE);
                 self.end(member, &exit);
             }
@@ -179,8 +184,7 @@ impl Run {
     /// Prepares everything while the guest may still be booting, then starts the container and records that it runs.
     fn launch(&mut self) -> Result<u32, StartError> {
         let shim = Arc::clone(&self.shim);
-        let mounted =
-            shim.disks.mount(&shim.vmm, &self.plan.image, &self.dir.data_path(), self.plan.auto_remove)?;
+        let mounted = shim.disks.mount(&shim.vmm, &self.plan.image, &self.dir.data_path(), self.plan.auto_remove)?;
         let root = self.mounted.insert(mounted).root.clone();
         let wanted = Wanted { terminal: self.plan.tty.then_some(self.size), stdin: self.plan.open_stdin, output: true };
         let stdio = self.ports.connect(&shim.vmm, &self.container.process, wanted)?;
@@ -215,29 +219,29 @@ impl Run {
 
     /// Undoes a start that failed, and records why.
     fn fail(mut self, member: Member, error: StartError) -> StartError {
+        // What a VM died of is known once it is dead; to leave it before would pass for the reason.
+        let gone = error.is_vm_gone().then(|| self.shim.life.wait_ended());
         self.leave(Leaving::Forced);
-        // What a VM died of is known once it is dead.
-        let error = match error {
-            StartError::Call(CallError::Gone) => self.shim.life.wait_ended().into(),
-            error => error,
-        };
+        let error = gone.map_or(error, |VmGone(why)| VmGone(self.with_logs(why)).into());
+        let exit_code = shim_code(&error).exit_status();
         self.record(|state| ContainerState {
             status: Status::Created,
             vm: None,
             pid: None,
-            exit_code: error.exit_code(),
+            exit_code,
             error: Some(text::chain(&error)),
             ..state
         });
         self.depart(member);
-        self.container.process.finish(&Ended { code: error.exit_code(), reason: None });
-        self.container.gate.open(error.exit_code());
+        self.container.process.finish(&Ended { code: exit_code, reason: None });
+        self.container.gate.open(exit_code);
         error
     }
 
     fn end(mut self, member: Member, exit: &Exit) {
         self.container.end_execs(exit.error.as_deref());
         self.leave(Leaving::Ended);
+        let error = exit.error.clone().map(|why| self.with_logs(why));
         let unrecorded = self.record(|state| ContainerState {
             status: Status::Exited,
             vm: None,
@@ -245,12 +249,12 @@ impl Run {
             finished_at: Some(jiff::Timestamp::now()),
             exit_code: exit.code,
             oom_killed: exit.oom_killed,
-            error: exit.error.clone(),
+            error: error.clone(),
             ..state
         });
         self.depart(member);
         let oom = exit.oom_killed.then(|| "the memory limit was reached".to_owned());
-        let reason = exit.error.clone().or(oom).or(unrecorded);
+        let reason = error.or(oom).or(unrecorded);
         self.container.process.finish(&Ended { code: exit.code, reason });
         self.container.gate.open(exit.code);
     }
@@ -276,6 +280,18 @@ impl Run {
             // Its disks may still be in use: they stay mapped until the VM ends.
             (Err(error), _) => log::error!("container {:?} stays in the VM: {error}", self.container.id),
         }
+    }
+
+    /// Why the VM ended, and where more about it can be read, if it was not meant to end.
+    fn with_logs(&self, why: String) -> String {
+        let unmeant = self.shim.life.reason().is_some();
+        let logs = match (self.shim.own, self.plan.auto_remove) {
+            (false, _) => unmeant.then(|| self.shim.vm.keep_logs(None)).flatten(),
+            (true, false) => unmeant.then(|| self.shim.vm.keep_logs(Some(&self.dir))).flatten(),
+            // They go with the VM, and the container too.
+            (true, true) => None,
+        };
+        logs.map_or(why.clone(), |logs| format!("{why}; see {}", logs.display()))
     }
 
     fn remove_from_guest(&self) -> Result<(), CallError> {

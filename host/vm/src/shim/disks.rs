@@ -5,13 +5,11 @@ use super::windows::{ImageUse, Images, Window, WindowError};
 use crate::control::{Disk, Order};
 use hull_platform::handle::Handle;
 use hull_protocol::agent::{Extent, RootDisk};
+use hull_virtio::device::block::CAPACITY;
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-
-/// Size of each window: `hull-virtio`'s, and more than any set of images needs.
-pub const WINDOW: u64 = 16 << 40;
 
 /// Why a container's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +61,7 @@ pub struct Mounted {
 
 impl Default for Disks {
     fn default() -> Self {
-        Self { images: Mutex::new(Images::new(WINDOW)), data: Mutex::new(Window::new(WINDOW)) }
+        Self { images: Mutex::new(Images::new(CAPACITY)), data: Mutex::new(Window::new(CAPACITY)) }
     }
 }
 

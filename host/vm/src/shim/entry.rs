@@ -1,17 +1,18 @@
 //! The shim as a process: from its arguments to its exit status.
 
 use super::agent::Agent;
+use super::connections::Connections;
 use super::console::{self, ConsoleLog, Tail};
 use super::disks::Disks;
 use super::findings::Fact;
 use super::life::Life;
 use super::roster::Roster;
-use super::supervisor::{self, Children, LIMITS, Limits};
+use super::supervisor::{self, Children, LIMITS, Limits, VMM};
 use super::vmm_link::{Vmm, VmmError};
 use super::{AgentNews, Shim, VmmNews, server, stop};
 use crate::control::Order;
 use crate::{journal, text};
-use hull_machine::backend::MachineError;
+use hull_machine::backend::{Helper, MachineError};
 use hull_machine::plan::MachinePlan;
 use hull_platform::handle::Handle;
 use hull_platform::lock::FileLock;
@@ -20,19 +21,16 @@ use hull_platform::signals::{self, LinuxSignal};
 use hull_platform::socket::{LocalListener, LocalStream};
 use hull_protocol::VmId;
 use hull_protocol::agent::CONTROL_PORT;
+use hull_protocol::start::{LOCK_DESCRIPTOR, READINESS_DESCRIPTOR, Readiness};
 use hull_state::{Lifetime, StateError, StateRoot, VmDir, VmRecord};
-use std::fs::{self, File};
-use std::io::{self, PipeReader, Write};
+use std::fs;
+use std::io::{self, PipeReader, Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-
-/// Descriptors that whoever starts a shim has placed.
-const READINESS: i32 = 3;
-const LOCK: i32 = 4;
 
 /// Descriptor of the control socket in the vmm.
 pub const CONTROL: i32 = 3;
@@ -62,7 +60,7 @@ fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> ShimError {
 /// Runs the shim of the VM `vm` in the state root `root` until the VM has ended; see the crate's documentation.
 pub fn shim(root: &Path, vm: &VmId) -> ExitCode {
     journal::begin("shim");
-    let (mut readiness, _lock) = match inherit() {
+    let (readiness, _lock) = match inherit() {
         Ok(inherited) => inherited,
         Err(error) => {
             eprintln!("hull shim is started by hull: {}", text::chain(&error));
@@ -75,18 +73,18 @@ pub fn shim(root: &Path, vm: &VmId) -> ExitCode {
             let error = text::chain(&error);
             log::error!("{error}");
             // Whoever started us may be dead.
-            let _ = readiness.write_all(format!("error: {}\n", error.replace('\n', " ")).as_bytes());
+            let _ = (&readiness).write_all(Readiness::Failed(error).line().as_bytes());
             ExitCode::FAILURE
         }
     }
 }
 
-fn inherit() -> Result<(File, FileLock), ShimError> {
+fn inherit() -> Result<(LocalStream, FileLock), ShimError> {
     let take = |number| process::inherited(number).map_err(io(format!("take over descriptor {number}")));
-    Ok((take(READINESS)?.into(), take(LOCK)?.into()))
+    Ok((take(READINESS_DESCRIPTOR)?.into(), take(LOCK_DESCRIPTOR)?.into()))
 }
 
-fn run(state: StateRoot, vm: &VmId, mut readiness: &File) -> Result<(), ShimError> {
+fn run(state: StateRoot, vm: &VmId, mut readiness: &LocalStream) -> Result<(), ShimError> {
     // Not to hold on to a directory that somebody wants to unmount.
     std::env::set_current_dir("/").map_err(io("go to the root directory"))?;
     let vm = state.vm(vm);
@@ -95,14 +93,26 @@ fn run(state: StateRoot, vm: &VmId, mut readiness: &File) -> Result<(), ShimErro
     match start(state, vm.clone(), record) {
         Ok(running) => {
             // Whoever started us may be dead; then no container comes, and the VM ends.
-            let _ = readiness.write_all(b"ready\n");
-            running.until_gone(&LIMITS);
+            let _ = readiness.write_all(Readiness::Ready.line().as_bytes());
+            running.until_gone(&LIMITS, Some(readiness));
             Ok(())
         }
         Err(error) => {
             clear_away(&vm, lifetime);
             Err(error)
         }
+    }
+}
+
+/// Waits until whoever started us is connected, or dead: a VM that dies at once must still say why. As a rule the first
+/// connection was long ago.
+fn wait_for_starter(connections: &Connections, mut readiness: &LocalStream) {
+    // It says nothing, so a read sees its end. One that is stuck is not waited for.
+    let closed = readiness.set_read_timeout(Some(LIMITS.first_container)).and_then(|()| readiness.read(&mut [0]));
+    match closed {
+        // If it is not dead, its connection has been made, and is accepted at once.
+        Ok(_) => connections.wait_for_first(LIMITS.settle),
+        Err(error) => log::warn!("who started this VM does not connect: {error}"),
     }
 }
 
@@ -138,7 +148,6 @@ fn start(state: StateRoot, vm: VmDir, record: VmRecord<MachinePlan>) -> Result<R
     let shim = Arc::new(Shim {
         state,
         vm,
-        backend: record.backend.clone(),
         own: record.lifetime == Lifetime::WithContainer,
         only: OnceLock::new(),
         idle_timeout: record.idle_timeout_seconds.map(Duration::from_secs),
@@ -162,10 +171,11 @@ fn begin(record: &VmRecord<MachinePlan>, facts: &Sender<Fact>) -> Result<Begun, 
     let (console, console_end) = io::pipe().map_err(io("make the console"))?;
     let mut children = Children::default();
     let prepared = backend.prepare(&record.machine, OwnedFd::from(console_end).into())?;
-    let begun = prepared.helper.map_or(Ok(()), |helper| children.add(helper.role, helper.child, facts));
+    let add_helper = |Helper { role, child, errors }| children.add(role, child, Some(errors), facts);
+    let begun = prepared.helper.map_or(Ok(()), add_helper);
     let begun = begun.and_then(|()| {
         let (here, there) = LocalStream::pair()?;
-        children.add("vmm", spawn_vmm(there)?, facts)?;
+        children.add(VMM, spawn_vmm(there)?, None, facts)?;
         Ok(here)
     });
     match begun {
@@ -237,32 +247,14 @@ fn launch(vmm: &Vmm, agent: LocalStream, record: VmRecord<MachinePlan>, handles:
 
 impl Running {
     /// Waits for the end of the VM, clears away what is left of it, and lets every client hear what it waits for.
-    pub(super) fn until_gone(self, limits: &Limits) {
+    pub(super) fn until_gone(self, limits: &Limits, readiness: Option<&LocalStream>) {
         let shim = &self.shim;
         supervisor::supervise(shim, &self.children, &self.news, &self.tail, limits);
         shim.life.wait_recorded();
-        if let Some(container) = shim.only.get()
-            && shim.life.reason().is_some()
-        {
-            keep_traces(&shim.vm, shim.state.container(container).path());
-        }
+        readiness.iter().for_each(|readiness| wait_for_starter(&shim.connections, readiness));
         clear_away(&shim.vm, self.lifetime);
         shim.life.gone();
         shim.connections.wait_until_served();
-    }
-}
-
-/// After an end that nobody meant, what tells of it moves to the container, if that still is there.
-fn keep_traces(vm: &VmDir, container: &Path) {
-    let console = vm.console_path();
-    let traces = [
-        (console.clone(), "vm-console.log"),
-        (console::end_of(&console), "vm-console.log.end"),
-        (vm.shim_log_path(), "vm-shim.log"),
-    ];
-    for (path, name) in traces {
-        // Not every trace exists, and a container that was to be removed is gone.
-        let _ = fs::rename(path, container.join(name));
     }
 }
 

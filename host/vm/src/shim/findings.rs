@@ -13,6 +13,8 @@ pub enum Fact {
         role: &'static str,
         /// How.
         exit: Exit,
+        /// Its last line on standard error, made harmless.
+        said: Option<String>,
     },
     /// The vmm says that the machine has ended.
     Machine(MachineEnd),
@@ -46,18 +48,28 @@ pub enum Weight {
 /// What was found out about the end of a VM, before its processes were killed.
 #[derive(Debug, Default)]
 pub struct Findings {
+    /// The machine runs in a helper program, whose end tells more than the machine's.
+    helper: bool,
     failure: Option<String>,
     agent: Option<Lost>,
     machine: Option<MachineEnd>,
-    children: Vec<(&'static str, Exit)>,
+    children: Vec<(&'static str, Exit, Option<String>)>,
 }
 
 impl Findings {
+    /// None yet, of a machine that runs in a helper program or not.
+    pub fn new(helper: bool) -> Self {
+        Self { helper, ..Self::default() }
+    }
+
     /// Takes note.
     pub fn add(&mut self, fact: Fact) -> Weight {
         match fact {
-            Fact::Child { role, exit } => self.children.push((role, exit)),
-            Fact::Machine(end) => self.machine = self.machine.take().or(Some(end)),
+            Fact::Child { role, exit, said } => self.children.push((role, exit, said)),
+            Fact::Machine(end) => {
+                self.machine = self.machine.take().or(Some(end));
+                return if self.helper { Weight::Hint } else { Weight::Cause };
+            }
             Fact::Failure(why) => self.failure = self.failure.take().or(Some(why)),
             Fact::Agent(Lost::Closed) => {
                 self.agent = self.agent.take().or(Some(Lost::Closed));
@@ -92,8 +104,9 @@ impl Findings {
     }
 
     fn died(&self, how: impl Fn(&Exit) -> bool) -> Option<String> {
-        let (role, exit) = self.children.iter().find(|(_, exit)| how(exit))?;
-        Some(format!("{} died: {exit}", name(role)))
+        let (role, exit, said) = self.children.iter().find(|(_, exit, _)| how(exit))?;
+        let said = said.as_ref().map(|said| format!(": {said}")).unwrap_or_default();
+        Some(format!("{} died: {exit}{said}", name(role)))
     }
 
     fn quiet_end(&self) -> &'static str {
@@ -131,8 +144,8 @@ mod tests {
 
     #[test]
     fn the_process_that_was_killed_is_named_whoever_noticed_first() {
-        let vmm = || Fact::Child { role: "vmm", exit: KILLED };
-        let qemu = |exit| Fact::Child { role: "qemu", exit };
+        let vmm = || Fact::Child { role: "vmm", exit: KILLED, said: None };
+        let qemu = |exit| Fact::Child { role: "qemu", exit, said: None };
         assert_eq!(reason(vec![Fact::Agent(Lost::Closed), vmm()], None), "the vmm died: signal 9 (SIGKILL)");
         assert_eq!(reason(vec![qemu(FAILED), vmm()], None), "the vmm died: signal 9 (SIGKILL)");
         assert_eq!(reason(vec![Fact::VmmSilent, qemu(KILLED)], None), "QEMU died: signal 9 (SIGKILL)");
@@ -140,8 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn a_helper_that_gives_up_is_quoted_though_the_machine_ended_first() {
+        let mut findings = Findings::new(true);
+        assert_eq!(findings.add(Fact::Machine(MachineEnd::Ended)), Weight::Hint);
+        let said = Some("cannot set up guest memory".to_owned());
+        assert_eq!(findings.add(Fact::Child { role: "qemu", exit: FAILED, said }), Weight::Cause);
+        assert_eq!(findings.reason(None), "QEMU died: exit status 1: cannot set up guest memory");
+        assert_eq!(Findings::new(false).add(Fact::Machine(MachineEnd::Ended)), Weight::Cause);
+    }
+
+    #[test]
     fn a_panic_explains_an_ordinary_end() {
-        let end = || vec![Fact::Agent(Lost::Closed), Fact::Child { role: "qemu", exit: OK }];
+        let end = || vec![Fact::Agent(Lost::Closed), Fact::Child { role: "qemu", exit: OK, said: None }];
         assert_eq!(reason(end(), Some("Kernel panic - x")), "the guest's kernel panicked: Kernel panic - x");
         assert_eq!(reason(end(), None), "the guest ended by itself");
         assert_eq!(reason(vec![Fact::Agent(Lost::Closed)], None), "the guest's agent closed its connection");
@@ -151,7 +174,7 @@ mod tests {
     fn what_the_agent_or_the_shim_says_counts_most() {
         let said = Fact::Agent(Lost::Said("no cgroup".into()));
         assert_eq!(
-            reason(vec![said, Fact::Child { role: "qemu", exit: KILLED }], Some("Kernel panic")),
+            reason(vec![said, Fact::Child { role: "qemu", exit: KILLED, said: None }], Some("Kernel panic")),
             "the guest's agent said: no cgroup"
         );
         let late = "the guest did not answer within 60 s";

@@ -3,12 +3,9 @@
 use super::gate::Gate;
 use super::process::{Exit, Process};
 use hull_protocol::agent::ProcessRef;
-use hull_protocol::{ContainerId, ExecId};
+use hull_protocol::{ContainerId, ExecId, exit};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-
-/// Exit status of a process that went with its VM, as of one that `SIGKILL` ended.
-const KILLED: u8 = 128 + 9;
 
 /// A container from before its start until its end is recorded.
 #[derive(Debug)]
@@ -77,7 +74,7 @@ impl Container {
 }
 
 fn killed(error: Option<&str>) -> Exit {
-    Exit { code: KILLED, oom_killed: false, error: error.map(str::to_owned) }
+    Exit { code: exit::KILLED, oom_killed: false, error: error.map(str::to_owned) }
 }
 
 /// The containers of a VM.

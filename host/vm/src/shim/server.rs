@@ -2,18 +2,23 @@
 //!
 //! The socket is its owner's alone, but a client may be of another version, stuck or gone: none holds up another.
 
+use super::agent::CallError;
+use super::gate::Waited;
+use super::process::Client;
 use super::roster::Container;
 use super::session::{self, Target};
 use super::stop::{self, How};
 use super::{REQUEST, Shim, call_error, container, exec};
 use crate::text;
 use hull_platform::socket::{LocalListener, LocalStream};
-use hull_protocol::ContainerId;
-use hull_protocol::agent::{ContainerRef, Outcome, ProcessEntry, ProcessRef, Request as Ask, ResizeTerminal};
+use hull_protocol::agent::{
+    ContainerRef, Outcome, ProcessEntry, ProcessRef, Request as Ask, ResizeTerminal, TerminalSize,
+};
 use hull_protocol::frame::{self, FrameError};
 use hull_protocol::shim::{
     Attach, ContainerPlan, ExecPlan, Reply, Request, ShimError, ShimErrorCode, VERSION, VmProcess, VmStatus,
 };
+use hull_protocol::{ContainerId, ExecId};
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -102,14 +107,28 @@ fn read_request(stream: &LocalStream) -> Result<Option<Request>, ShimError> {
 }
 
 fn answer(shim: &Arc<Shim>, stream: &LocalStream, request: Request) {
-    let answered = match request {
-        Request::Start(plan, attach) => start(shim, stream, *plan, attach),
-        Request::Attach(id, attach) => attach_to(shim, stream, &id, &attach),
-        Request::Exec(plan, attach) => start_exec(shim, stream, *plan, attach),
-        other => simple(shim, stream, other).map(|answer| reply(stream, &answer)),
+    let answer = match request {
+        // These answer by themselves, because a session may follow.
+        Request::Start(plan, attach) => start(shim, stream, *plan, attach).map(|()| None),
+        Request::Attach(id, attach) => attach_to(shim, stream, &id, &attach).map(|()| None),
+        Request::Exec(plan, attach) => start_exec(shim, stream, *plan, attach).map(|()| None),
+        Request::Signal(id, signal) => send_signal(shim, &id, signal).map(Some),
+        Request::Stop { container, signal, timeout_seconds } => {
+            stop_container(shim, stream, &container, How { signal, timeout_seconds })
+        }
+        Request::Wait(id) => wait(shim, stream, &id),
+        Request::Resize(container, exec, size) => resize(shim, container, exec, size).map(Some),
+        Request::Usage(container) => usage(shim, container).map(Some),
+        Request::Processes(container) => processes(shim, container).map(Some),
+        Request::Status => Ok(Some(Reply::Status(status(shim)))),
+        Request::StopVm => {
+            stop::stop_vm(shim);
+            Ok(Some(Reply::Done))
+        }
     };
-    if let Err(error) = answered {
-        reply(stream, &Reply::Error(error));
+    match answer {
+        Ok(answer) => answer.iter().for_each(|answer| reply(stream, answer)),
+        Err(error) => reply(stream, &Reply::Error(error)),
     }
 }
 
@@ -129,7 +148,8 @@ fn start(shim: &Arc<Shim>, stream: &LocalStream, plan: ContainerPlan, attach: Op
     let (pid, container) = container::start(shim, plan, client.clone(), size)?;
     reply(stream, &Reply::Started { pid });
     let Some((attach, client)) = attach.zip(client) else { return Ok(()) };
-    serve_session(shim, stream, &attach, &client, &first_process(&container))
+    serve_session(stream, &attach, &client, &first_process(&container));
+    Ok(())
 }
 
 fn attach_to(shim: &Arc<Shim>, stream: &LocalStream, id: &ContainerId, attach: &Attach) -> Result<(), ShimError> {
@@ -141,7 +161,8 @@ fn attach_to(shim: &Arc<Shim>, stream: &LocalStream, id: &ContainerId, attach: &
     if let Some(size) = attach.size.filter(|_| container.settings.tty) {
         session::resize(shim, &target.name, size);
     }
-    serve_session(shim, stream, attach, &client, &target)
+    serve_session(stream, attach, &client, &target);
+    Ok(())
 }
 
 fn start_exec(shim: &Arc<Shim>, stream: &LocalStream, plan: ExecPlan, attach: Option<Attach>) -> Result<(), ShimError> {
@@ -153,7 +174,8 @@ fn start_exec(shim: &Arc<Shim>, stream: &LocalStream, plan: ExecPlan, attach: Op
     let (pid, process) = exec::start(shim, &container, plan, client.clone(), size)?;
     reply(stream, &Reply::Started { pid });
     let Some((attach, client)) = attach.zip(client) else { return Ok(()) };
-    serve_session(shim, stream, &attach, &client, &Target { name, process, input_ends })
+    serve_session(stream, &attach, &client, &Target { name, process, input_ends });
+    Ok(())
 }
 
 fn first_process(container: &Container) -> Target {
@@ -165,73 +187,62 @@ fn first_process(container: &Container) -> Target {
 }
 
 /// After the first reply nothing can be said but by the session; what goes wrong with it is for the log.
-fn serve_session(
-    shim: &Shim,
-    stream: &LocalStream,
-    attach: &Attach,
-    client: &super::process::Client,
-    target: &Target,
-) -> Result<(), ShimError> {
-    if let Err(error) = session::serve(shim, stream, attach, client, target) {
+fn serve_session(stream: &LocalStream, attach: &Attach, client: &Client, target: &Target) {
+    if let Err(error) = session::serve(stream, attach, client, target) {
         log::error!("a client cannot be served: {error}");
         target.process.detach(&client.outbox);
     }
-    Ok(())
 }
 
-/// The requests with one answer.
-fn simple(shim: &Arc<Shim>, stream: &LocalStream, request: Request) -> Result<Reply, ShimError> {
-    match request {
-        Request::Signal(id, signal) => stop::signal(shim, &*running(shim, &id)?, signal).map(|()| Reply::Done),
-        Request::Stop { container, signal, timeout_seconds } => {
-            let container = running(shim, &container)?;
-            let how = How { signal, timeout_seconds };
-            stop::stop(shim, &container, how, Some(stream)).map(|code| Reply::Ended { code })
-        }
-        Request::Wait(id) => wait(shim, stream, &id),
-        Request::Resize(container, exec, size) => {
-            running(shim, &container)?;
-            let process = ProcessRef { container, exec };
-            let resized = shim.agent.order(Ask::Resize(ResizeTerminal { process, size }), REQUEST);
-            resized.map(|()| Reply::Done).map_err(|error| call_error(&error))
-        }
-        Request::Usage(container) => match ask(shim, container, Ask::Usage)? {
-            Outcome::Usage(usage) => Ok(Reply::Usage(usage)),
-            _ => Err(call_error(&super::agent::CallError::Mismatch)),
-        },
-        Request::Processes(container) => match ask(shim, container, Ask::Processes)? {
-            Outcome::Processes(entries) => Ok(Reply::Processes(entries.into_iter().map(harmless).collect())),
-            _ => Err(call_error(&super::agent::CallError::Mismatch)),
-        },
-        Request::Status => Ok(Reply::Status(status(shim))),
-        Request::StopVm => {
-            stop::stop_vm(shim);
-            Ok(Reply::Done)
-        }
-        Request::Start(..) | Request::Attach(..) | Request::Exec(..) => {
-            Err(internal("not a simple request".to_owned()))
-        }
+fn send_signal(shim: &Shim, id: &ContainerId, signal: u8) -> Result<Reply, ShimError> {
+    stop::signal(shim, &*running(shim, id)?, signal).map(|()| Reply::Done)
+}
+
+/// No answer: the client has left.
+fn stop_container(shim: &Shim, stream: &LocalStream, id: &ContainerId, how: How) -> Result<Option<Reply>, ShimError> {
+    let code = stop::stop(shim, &*running(shim, id)?, how, Some(stream))?;
+    Ok(code.map(|code| Reply::Ended { code }))
+}
+
+/// As [`stop_container`].
+fn wait(shim: &Shim, stream: &LocalStream, id: &ContainerId) -> Result<Option<Reply>, ShimError> {
+    let container = shim.roster.get(id).ok_or_else(|| not_running(id))?;
+    match container.gate.wait(Some(stream), None).map_err(|error| internal(error.to_string()))? {
+        Waited::Ended(code) => Ok(Some(Reply::Ended { code })),
+        Waited::ClientGone | Waited::TimedOut => Ok(None),
     }
+}
+
+fn resize(shim: &Shim, container: ContainerId, exec: Option<ExecId>, size: TerminalSize) -> Result<Reply, ShimError> {
+    running(shim, &container)?;
+    let process = ProcessRef { container, exec };
+    let resized = shim.agent.order(Ask::Resize(ResizeTerminal { process, size }), REQUEST);
+    resized.map(|()| Reply::Done).map_err(|error| call_error(&error))
+}
+
+fn usage(shim: &Shim, container: ContainerId) -> Result<Reply, ShimError> {
+    match ask(shim, container, Ask::Usage)? {
+        Outcome::Usage(usage) => Ok(Reply::Usage(usage)),
+        _ => Err(call_error(&CallError::Mismatch)),
+    }
+}
+
+fn processes(shim: &Shim, container: ContainerId) -> Result<Reply, ShimError> {
+    match ask(shim, container, Ask::Processes)? {
+        Outcome::Processes(entries) => Ok(Reply::Processes(entries.into_iter().map(harmless).collect())),
+        _ => Err(call_error(&CallError::Mismatch)),
+    }
+}
+
+fn not_running(id: &ContainerId) -> ShimError {
+    ShimError { code: ShimErrorCode::NotFound, message: format!("container {} is not running", id.short()) }
 }
 
 /// A container that runs, or is about to as soon as the guest is up.
 fn running(shim: &Shim, id: &ContainerId) -> Result<Arc<Container>, ShimError> {
-    let not_found =
-        || ShimError { code: ShimErrorCode::NotFound, message: format!("container {} is not running", id.short()) };
-    let container = shim.roster.get(id).ok_or_else(not_found)?;
+    let container = shim.roster.get(id).ok_or_else(|| not_running(id))?;
     shim.life.wait_up().map_err(|gone| ShimError { code: ShimErrorCode::VmGone, message: gone.to_string() })?;
     Ok(container)
-}
-
-fn wait(shim: &Shim, stream: &LocalStream, id: &ContainerId) -> Result<Reply, ShimError> {
-    let container = shim.roster.get(id).ok_or_else(|| ShimError {
-        code: ShimErrorCode::NotFound,
-        message: format!("container {} is not running", id.short()),
-    })?;
-    match container.gate.wait(Some(stream), None).map_err(|error| internal(error.to_string()))? {
-        super::gate::Waited::Ended(code) => Ok(Reply::Ended { code }),
-        _ => Err(internal("the client is gone".to_owned())),
-    }
 }
 
 fn ask(shim: &Shim, container: ContainerId, ask: fn(ContainerRef) -> Ask) -> Result<Outcome, ShimError> {
@@ -247,10 +258,7 @@ fn status(shim: &Shim) -> VmStatus {
     let shim_process = VmProcess { role: "shim".to_owned(), pid: std::process::id() };
     let children = shim.children.iter().map(|(role, pid)| VmProcess { role: (*role).to_owned(), pid: *pid });
     VmStatus {
-        version: VERSION,
-        backend: shim.backend.clone(),
         kernel: shim.life.kernel(),
-        containers: shim.roster.all().iter().map(|container| container.id.clone()).collect(),
         processes: std::iter::once(shim_process).chain(children).collect(),
         jail: shim.life.jail(),
     }

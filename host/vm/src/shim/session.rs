@@ -8,8 +8,8 @@ use super::process::{Client, Process};
 use super::{REQUEST, Shim};
 use crate::text;
 use hull_platform::socket::LocalStream;
-use hull_protocol::agent::{ProcessRef, Request, ResizeTerminal, SignalProcess, TerminalSize};
-use hull_protocol::session::{self, Control, Kind};
+use hull_protocol::agent::{ProcessRef, Request, ResizeTerminal, TerminalSize};
+use hull_protocol::session::{self, Kind};
 use hull_protocol::shim::Attach;
 use std::io::{self, Write};
 use std::net::Shutdown;
@@ -35,11 +35,11 @@ pub fn client(attach: &Attach) -> Client {
 ///
 /// # Errors
 /// If the second thread or its descriptor cannot be had.
-pub fn serve(shim: &Shim, stream: &LocalStream, attach: &Attach, client: &Client, target: &Target) -> io::Result<()> {
+pub fn serve(stream: &LocalStream, attach: &Attach, client: &Client, target: &Target) -> io::Result<()> {
     let (outbox, writing) = (Arc::clone(&client.outbox), stream.try_clone()?);
     let writer = super::thread("session-out", move || write_chunks(&writing, &outbox))?;
     let mut input = attach.stdin.then(|| target.process.stdin()).flatten();
-    let end = read_chunks(shim, stream, target, &mut input);
+    let end = read_chunks(stream, target, &mut input);
     if let Err(error) = end {
         log::info!("a client is let go: {error}");
     }
@@ -72,7 +72,7 @@ fn write_ended(mut stream: &LocalStream, ended: &session::Ended) -> io::Result<(
     session::write(&mut stream, Kind::Ended, &payload)
 }
 
-fn read_chunks(shim: &Shim, stream: &LocalStream, target: &Target, input: &mut Option<LocalStream>) -> io::Result<()> {
+fn read_chunks(stream: &LocalStream, target: &Target, input: &mut Option<LocalStream>) -> io::Result<()> {
     let mut payload = Vec::new();
     while let Some(kind) = session::read(&mut &*stream, &mut payload)? {
         match kind {
@@ -89,7 +89,6 @@ fn read_chunks(shim: &Shim, stream: &LocalStream, target: &Target, input: &mut O
                     *input = None;
                 }
             }
-            Kind::Control => control(shim, target, serde_json::from_slice(&payload)?),
             Kind::Stdout | Kind::Stderr | Kind::Ended => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "a client sent what only a shim sends"));
             }
@@ -98,24 +97,11 @@ fn read_chunks(shim: &Shim, stream: &LocalStream, target: &Target, input: &mut O
     Ok(())
 }
 
-fn control(shim: &Shim, target: &Target, control: Control) {
-    match control {
-        Control::Resize(size) => resize(shim, &target.name, size),
-        Control::Signal(signal) => {
-            let order = Request::Signal(SignalProcess { process: target.name.clone(), signal });
-            report(shim.agent.order(order, REQUEST));
-        }
-    }
-}
-
 /// Changes the size of a process's terminal; nobody waits to hear how that went.
 pub fn resize(shim: &Shim, name: &ProcessRef, size: TerminalSize) {
-    report(shim.agent.order(Request::Resize(ResizeTerminal { process: name.clone(), size }), REQUEST));
-}
-
-fn report(result: Result<(), super::agent::CallError>) {
-    if let Err(error) = result {
+    let order = Request::Resize(ResizeTerminal { process: name.clone(), size });
+    if let Err(error) = shim.agent.order(order, REQUEST) {
         // As a rule the process has just ended.
-        log::info!("a client's wish was not met: {}", text::chain(&error));
+        log::info!("a terminal was not resized: {}", text::chain(&error));
     }
 }

@@ -37,11 +37,16 @@ pub fn signal(shim: &Shim, container: &Container, signal: u8) -> Result<(), Shim
 }
 
 /// Stops a container and waits until its end is recorded; its exit status. With a client that leaves in between, the
-/// container is stopped all the same, unless it may take for ever.
+/// container is stopped all the same, unless it may take for ever: then there is none.
 ///
 /// # Errors
 /// For the client.
-pub fn stop(shim: &Shim, container: &Container, how: How, client: Option<&LocalStream>) -> Result<u8, ShimError> {
+pub fn stop(
+    shim: &Shim,
+    container: &Container,
+    how: How,
+    client: Option<&LocalStream>,
+) -> Result<Option<u8>, ShimError> {
     let first = how.signal.unwrap_or(container.settings.stop_signal);
     let timeout = how.timeout_seconds.unwrap_or(container.settings.stop_timeout_seconds);
     if first != SIGKILL {
@@ -52,12 +57,12 @@ pub fn stop(shim: &Shim, container: &Container, how: How, client: Option<&LocalS
             Err(_) => wait(container, client, None)?,
         };
         match waited {
-            Waited::Ended(code) => return Ok(code),
-            Waited::ClientGone => return Err(error("the client is gone")),
+            Waited::Ended(code) => return Ok(Some(code)),
+            Waited::ClientGone => return Ok(None),
             Waited::TimedOut => {}
         }
     }
-    kill(shim, container)
+    kill(shim, container).map(Some)
 }
 
 fn kill(shim: &Shim, container: &Container) -> Result<u8, ShimError> {

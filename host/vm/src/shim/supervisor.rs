@@ -6,8 +6,10 @@ use super::Shim;
 use super::console::Tail;
 use super::findings::{Fact, Findings, Weight};
 use super::life::Phase;
+use crate::rate::LineLimit;
+use crate::text;
 use hull_platform::process::{Child, Exit, Killer};
-use std::io;
+use std::io::{self, BufRead as _, BufReader, PipeReader, Read as _};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
@@ -32,6 +34,9 @@ pub const LIMITS: Limits = Limits {
     dying: Duration::from_secs(10),
 };
 
+/// The role of the child that every VM has.
+pub const VMM: &str = "vmm";
+
 /// The child processes of a shim.
 #[derive(Debug, Default)]
 pub struct Children {
@@ -39,18 +44,25 @@ pub struct Children {
 }
 
 impl Children {
-    /// Watches over one more child.
+    /// Watches over one more child; `errors`: what it says on standard error, which goes to the log.
     ///
     /// # Errors
     /// If the thread for it cannot be had; the child is then killed.
-    pub fn add(&mut self, role: &'static str, mut child: Child, facts: &Sender<Fact>) -> io::Result<()> {
+    pub fn add(
+        &mut self,
+        role: &'static str,
+        mut child: Child,
+        errors: Option<PipeReader>,
+        facts: &Sender<Fact>,
+    ) -> io::Result<()> {
         let killer = child.killer()?;
         self.all.push((role, child.id(), killer.clone()));
         let facts = facts.clone();
         let watched = super::thread("child", move || {
+            let said = errors.and_then(|errors| last_words(role, errors));
             let exit = child.wait().unwrap_or(Exit { code: None, signal: None });
             // The supervisor hears it, or is gone.
-            let _ = facts.send(Fact::Child { role, exit });
+            let _ = facts.send(Fact::Child { role, exit, said });
         });
         watched.map(drop).inspect_err(|_| drop(killer.kill()))
     }
@@ -58,6 +70,11 @@ impl Children {
     /// Role and process id of each.
     pub fn ids(&self) -> impl Iterator<Item = (&'static str, u32)> {
         self.all.iter().map(|(role, id, _)| (*role, *id))
+    }
+
+    /// Whether there is one beside the vmm.
+    fn have_helper(&self) -> bool {
+        self.all.iter().any(|(role, ..)| *role != VMM)
     }
 
     /// Ends all that live.
@@ -70,7 +87,26 @@ impl Children {
     }
 }
 
-/// What is left of the supervisor's knowledge of time.
+/// Logs what a child says until it has ended; its last line. A guest may have a hand in it.
+fn last_words(role: &str, errors: PipeReader) -> Option<String> {
+    /// More of a line is another line.
+    const LINE: u64 = 4096;
+    let (mut errors, mut limit) = (BufReader::with_capacity(512, errors), LineLimit::new(Instant::now()));
+    let (mut line, mut last) = (Vec::new(), None);
+    while matches!(errors.by_ref().take(LINE).read_until(b'\n', &mut line), Ok(count) if count > 0) {
+        let said = text::one_line(&String::from_utf8_lossy(&line));
+        line.clear();
+        if let Some(left_out) = limit.allow(Instant::now()).filter(|_| !said.is_empty()) {
+            let left_out =
+                if left_out > 0 { format!(" ({left_out} lines left out before this one)") } else { String::new() };
+            log::warn!("{role}: {said}{left_out}");
+        }
+        last = Some(said).filter(|said| !said.is_empty()).or(last);
+    }
+    last
+}
+
+/// What has to have happened by a deadline.
 enum Due {
     Boot,
     Unused,
@@ -78,8 +114,15 @@ enum Due {
 
 /// Waits for the end of the VM, brings it about where it has only begun, and tells everybody.
 pub fn supervise(shim: &Shim, children: &Children, facts: &Receiver<Fact>, tail: &Tail, limits: &Limits) {
-    let mut watch =
-        Watch { shim, facts, limits, begun: Instant::now(), findings: Findings::default(), dead: 0, console: false };
+    let mut watch = Watch {
+        shim,
+        facts,
+        limits,
+        begun: Instant::now(),
+        findings: Findings::new(children.have_helper()),
+        dead: 0,
+        console: false,
+    };
     let weight = watch.until_over();
     let meant = shim.life.begin_end();
     if !meant && weight == Weight::Hint {

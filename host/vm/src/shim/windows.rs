@@ -124,6 +124,7 @@ impl Images {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hull_virtio::device::block::CAPACITY;
 
     const MIB: u64 = 1 << 20;
 
@@ -158,7 +159,7 @@ mod tests {
 
     #[test]
     fn ranges_never_overlap() {
-        let mut window = Window::new(1 << 44);
+        let mut window = Window::new(CAPACITY);
         let mut live: Vec<Extent> = Vec::new();
         for step in 0..500_u64 {
             if step % 3 == 2 {
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn an_image_is_mapped_once_and_unmapped_by_its_last_user() {
-        let mut images = Images::new(1 << 44);
+        let mut images = Images::new(CAPACITY);
         let (busybox, alpine) = (Path::new("/i/busybox"), Path::new("/i/alpine"));
         let ImageUse::MapAt(extent) = images.acquire(busybox, 8192).unwrap() else { panic!("not new") };
         assert_eq!(images.acquire(busybox, 8192), Ok(ImageUse::Mapped(extent)));

@@ -94,6 +94,7 @@ impl Server {
         let backend = hull_machine::backend(name).ok_or_else(|| OrderError::NoBackend(name.to_owned()))?;
         let devices = self.devices.take().ok_or(OrderError::Launched)?;
         let machine = backend.launch(plan, devices, handles)?;
+        hull_platform::memory::release_code();
         let shim = Arc::clone(&self.shim);
         let named = std::thread::Builder::new().name("machine".to_owned()).stack_size(128 << 10);
         named.spawn(move || wait_for_end(machine, &shim)).map(drop).map_err(OrderError::Thread)

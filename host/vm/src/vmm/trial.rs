@@ -3,19 +3,8 @@
 
 use super::confine;
 use hull_platform::jail;
-use serde::{Deserialize, Serialize};
+use hull_protocol::trial::Trial;
 use std::process::ExitCode;
-
-/// What a trial found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Trial {
-    /// The layers that hold.
-    pub layers: Vec<String>,
-    /// What was tried and refused.
-    pub refused: Vec<String>,
-    /// What was tried and not refused: must be empty.
-    pub allowed: Vec<String>,
-}
 
 /// Prints a [`Trial`] as one line of JSON; succeeds if everything was refused.
 pub fn try_jail() -> ExitCode {

@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 /// Size of every window.
-pub(super) const CAPACITY: u64 = 16 << 40;
+pub const CAPACITY: u64 = 16 << 40;
 
 /// Reads as zeros; nothing can be mapped here.
 const RESERVED: u64 = 1 << 20;

@@ -139,6 +139,24 @@ fn a_guest_that_never_speaks_is_given_up() {
     rig.join();
 }
 
+#[test]
+fn a_start_that_fails_with_the_vm_says_what_the_vm_died_of() {
+    for _ in 0..20 {
+        let mut rig = Rig::up(OWN);
+        std::fs::write(rig.shim.vm.console_path(), "last words").unwrap();
+        let (dir, plan) = rig.container(1);
+        let client = rig.client(Request::Start(Box::new(plan), None));
+        rig.asked();
+        rig.say(&GuestFrame::Event(Event::Fatal { message: "out of memory".into() }));
+        let Reply::Error(error) = client.reply() else { panic!("it started") };
+        let logs = dir.path().join("vm-*.log*");
+        assert_eq!(error.message, format!("the guest's agent said: out of memory; see {}", logs.display()));
+        assert_eq!(std::fs::read_to_string(dir.path().join("vm-console.log")).unwrap(), "last words");
+        drop(client);
+        rig.join();
+    }
+}
+
 /// Starts a container, lets something die, and says why the client and the record think that it ended.
 fn reason_of_death(setting: Setting, die: impl FnOnce(&mut Rig)) -> String {
     let mut rig = Rig::up(setting);

@@ -27,13 +27,7 @@ pub fn vm(lifetime: Lifetime) -> VmRecord<MachinePlan> {
         name: (lifetime == Lifetime::Named).then(|| "shared".into()),
         created_at: Timestamp::UNIX_EPOCH,
         backend: "fake".into(),
-        machine: MachinePlan {
-            vcpus: NonZeroU8::MIN,
-            memory_mib: 64,
-            kernel,
-            initramfs: "/i".into(),
-            extra_cmdline: String::new(),
-        },
+        machine: MachinePlan { vcpus: NonZeroU8::MIN, memory_mib: 64, kernel, initramfs: "/i".into() },
         idle_timeout_seconds: None,
         lifetime,
     }

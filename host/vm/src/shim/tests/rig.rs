@@ -77,7 +77,6 @@ impl Rig {
         let shim = Arc::new(Shim {
             state,
             vm: vm_dir,
-            backend: "fake".into(),
             own: setting.lifetime == Lifetime::WithContainer,
             only: OnceLock::new(),
             idle_timeout: setting.idle_timeout,
@@ -240,11 +239,11 @@ fn supervise(
     let shim = Arc::clone(shim);
     let mut children = Children::default();
     for role in setting.children {
-        children.add(role, Spawn::new("sleep").arg("1000").spawn().unwrap(), &facts).unwrap();
+        children.add(role, Spawn::new("sleep").arg("1000").spawn().unwrap(), None, &facts).unwrap();
     }
     let pids = children.ids().map(|(_, pid)| pid).collect();
     let running = Running { shim, children, news, tail, lifetime: setting.lifetime };
-    (std::thread::spawn(move || running.until_gone(&setting.limits)), pids)
+    (std::thread::spawn(move || running.until_gone(&setting.limits, None)), pids)
 }
 
 /// The guest's ends of a process's streams.
@@ -362,7 +361,7 @@ impl Client {
                 Kind::Stdout => seen.stdout.extend_from_slice(&payload),
                 Kind::Stderr => seen.stderr.extend_from_slice(&payload),
                 Kind::Ended => seen.ended = Some(serde_json::from_slice(&payload).unwrap()),
-                Kind::Stdin | Kind::Control => panic!("{kind:?}"),
+                Kind::Stdin => panic!("{kind:?}"),
             }
         }
         seen

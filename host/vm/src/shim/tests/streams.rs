@@ -2,7 +2,7 @@
 
 use super::rig::*;
 use hull_protocol::agent::{Outcome, Request as Ask, Stdio, TerminalSize};
-use hull_protocol::session::{self, Control, Kind};
+use hull_protocol::session::{self, Kind};
 use hull_protocol::shim::{Attach, ContainerPlan, Reply, Request};
 use std::io::{Read, Write};
 use std::time::Duration;
@@ -209,11 +209,10 @@ fn a_terminal_has_one_stream_and_a_size() {
     terminal.read_exact(&mut typed).unwrap();
     terminal.write_all(&typed).unwrap();
 
-    let bigger = Control::Resize(TerminalSize { rows: 31, columns: 101 });
-    session::write(&mut &client.0, Kind::Control, &serde_json::to_vec(&bigger).unwrap()).unwrap();
-    rig.done(|ask| matches!(ask, Ask::Resize(resize) if resize.size.rows == 31));
-    session::write(&mut &client.0, Kind::Control, &serde_json::to_vec(&Control::Signal(28)).unwrap()).unwrap();
-    rig.done(|ask| matches!(ask, Ask::Signal(signal) if signal.signal == 28));
+    let bigger = TerminalSize { rows: 31, columns: 101 };
+    let resizing = rig.client(Request::Resize(plan.container.clone(), None, bigger));
+    rig.done(|ask| matches!(ask, Ask::Resize(resize) if resize.size == bigger));
+    assert_eq!(resizing.reply(), Reply::Done);
     // The end of its input is not that of the terminal's.
     client.input(b"");
     drop(streams);

@@ -87,13 +87,7 @@ fn connections_are_expected_once() {
 fn an_unknown_backend_is_named_and_the_end_of_the_control_socket_is_the_end() {
     let bench = Bench::new();
     let kernel = KernelImage { path: "/k".into(), discovery: Discovery::CommandLine };
-    let plan = MachinePlan {
-        vcpus: NonZeroU8::MIN,
-        memory_mib: 64,
-        kernel,
-        initramfs: "/i".into(),
-        extra_cmdline: String::new(),
-    };
+    let plan = MachinePlan { vcpus: NonZeroU8::MIN, memory_mib: 64, kernel, initramfs: "/i".into() };
     let launch = Order::Launch { plan, backend: "abacus".into() };
     assert_eq!(bench.order(&launch, &[]).unwrap_err(), "there is no backend \"abacus\"");
     let Bench { control, vmm } = bench;
