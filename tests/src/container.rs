@@ -90,7 +90,7 @@ impl<'a> Container<'a> {
     /// # Errors
     /// If it does not come to hold it.
     pub fn wait_for_log(&self, text: &str) -> Result<()> {
-        wait_until(&format!("{text:?} in the log"), Duration::from_secs(20), || {
+        wait_until(&format!("{text:?} in the log"), Duration::from_secs(60), || {
             Ok(self.does("logs", &[])?.out().contains(text))
         })
     }

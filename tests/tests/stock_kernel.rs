@@ -15,6 +15,13 @@ fn runs_a_container_and_ends(host: &Host) -> Result<()> {
     let kernel = host.install().assets.join("stock/vmlinuz");
     only_if(kernel.exists(), "Debian's kernel is not among the assets: ./x test fetches it")?;
     let sandbox = host.fresh()?;
+    if host.backend != "qemu" {
+        // It finds its devices by ACPI alone.
+        let refused =
+            sandbox.with_image("run", &["--rm", "--kernel", &kernel.to_string_lossy()], &["true"]).output()?;
+        refused.refused(125, &["needs hull's own kernel", "./x kernel"])?;
+        return sandbox.require_nothing_left();
+    }
     let options = ["--rm", "-i", "--kernel", &kernel.to_string_lossy(), "--memory", "96m"];
     let script = "uname -r; cat; cat /sys/fs/cgroup/memory.max; exit 6";
     let command = sandbox.with_image("run", &options, &["sh", "-c", script]).stdin("in\n").limit(LIMIT);

@@ -131,7 +131,7 @@ fn a_reader_that_does_not_read_stops_the_writer(host: &Host) -> Result<()> {
         let finished = sandbox.hull(["exec", "full", "cat", "/count"]).output()?;
         Ok::<u64, anyhow::Error>(finished.out().parse().unwrap_or(0))
     };
-    hull_tests::wait_until("it has written something", Duration::from_secs(20), || Ok(count()? > 0))?;
+    hull_tests::wait_until("it has written something", Duration::from_secs(60), || Ok(count()? > 0))?;
     let (mut last, mut same) = (0, 0);
     while same < 5 {
         let now = count()?;

@@ -48,9 +48,39 @@ impl Machine {
         })
     }
 
+    /// The default VM of the `kvm` backend, as QEMU would run it on the same KVM: its kernel, processors and memory, and
+    /// the serial port in the place of the console device.
+    pub fn accelerated(sandbox: &Sandbox) -> Result<Self> {
+        let container = sandbox.idle(&[])?;
+        let parameters = container.sh("cat /proc/cmdline")?;
+        let words = parameters.split(' ').filter(|word| {
+            let of_devices = ["virtio_mmio.device=", "console=", "earlycon=", "8250.", "reboot="];
+            !of_devices.iter().any(|prefix| word.starts_with(prefix))
+        });
+        let parameters: Vec<_> = ["console=ttyS0", "reboot=t"].into_iter().chain(words).collect();
+        Ok(Self {
+            kind: "microvm,acpi=off,isa-serial=on".to_owned(),
+            accelerator: "kvm".to_owned(),
+            processor: "host".to_owned(),
+            processors: container.sh("grep -c ^processor /proc/cpuinfo")?,
+            memory: "1024M".to_owned(),
+            kernel: sandbox.install().assets.join("vmlinux").display().to_string(),
+            kernel_parameters: parameters.join(" "),
+        })
+    }
+
     /// Boots it with `initramfs` and nothing else.
     pub fn bare(&self, initramfs: &Path) -> Command {
-        let fixed = ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", "null"];
+        self.boot(initramfs, "null")
+    }
+
+    /// The same; what the guest prints goes to a file.
+    pub fn bare_with_console(&self, initramfs: &Path, console: &Path) -> Command {
+        self.boot(initramfs, &format!("file:{}", console.display()))
+    }
+
+    fn boot(&self, initramfs: &Path, serial: &str) -> Command {
+        let fixed = ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-serial", serial];
         let ours = [
             ("-M", &self.kind),
             ("-accel", &self.accelerator),
