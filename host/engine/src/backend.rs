@@ -5,6 +5,7 @@ mod verdict;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use hull_machine::backend::{Capabilities, MachineBackend, Unavailable};
+use hull_machine::plan::KernelImage;
 use serde::Serialize;
 
 /// The name that stands for the first backend that works.
@@ -38,6 +39,14 @@ pub struct BackendReport {
 }
 
 impl Engine {
+    /// Whether there is a backend, and the one that was asked for: without, nothing else helps.
+    ///
+    /// # Errors
+    /// There is none, or it does not work here.
+    pub fn require_backend(&self, name: Option<&str>) -> Result<(), EngineError> {
+        self.choose_backend(name).map(drop)
+    }
+
     /// The backend with this name, or the first that works.
     pub(crate) fn choose_backend(&self, name: Option<&str>) -> Result<Chosen, EngineError> {
         match name.filter(|name| *name != AUTO) {
@@ -46,6 +55,22 @@ impl Engine {
                 Some(chosen) => Ok(chosen.clone()),
                 None => automatic().map(|chosen| self.automatic.get_or_init(|| chosen).clone()),
             },
+        }
+    }
+
+    /// As [`Engine::choose_backend`], for this kernel: one that works and cannot boot it is passed over, unless it was
+    /// asked for.
+    pub(crate) fn backend_for(&self, name: Option<&str>, kernel: &KernelImage) -> Result<Chosen, EngineError> {
+        let chosen = self.choose_backend(name)?;
+        let all = hull_machine::backends();
+        let refused =
+            all.iter().find(|backend| backend.name() == chosen.name).and_then(|backend| backend.boots(kernel).err());
+        let Some(why) = refused else { return Ok(chosen) };
+        let others = all.iter().filter(|backend| backend.name() != chosen.name && backend.boots(kernel).is_ok());
+        let mut others = others.filter_map(|backend| named(backend.name()).ok());
+        match others.next().filter(|_| name.is_none_or(|name| name == AUTO)) {
+            Some(other) => Ok(other),
+            None => Err(EngineError::Invalid(format!("backend {} {why}", chosen.name))),
         }
     }
 

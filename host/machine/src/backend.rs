@@ -4,7 +4,7 @@
 //! [`MachineBackend::prepare`]; the jailed vmm, which may not, calls [`MachineBackend::launch`] with the handles that
 //! `prepare` gave.
 
-use crate::plan::MachinePlan;
+use crate::plan::{KernelImage, MachinePlan};
 use hull_platform::handle::Handle;
 use hull_platform::process::Child;
 use hull_virtio::VirtioDevice;
@@ -21,6 +21,14 @@ pub trait MachineBackend: Sync {
     /// # Errors
     /// The reason, as `hull doctor` prints it.
     fn probe(&self) -> Result<Capabilities, Unavailable>;
+
+    /// Whether it can boot this kernel.
+    ///
+    /// # Errors
+    /// What the kernel would need, as the end of a sentence about the backend.
+    fn boots(&self, _kernel: &KernelImage) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Opens and starts what the jailed process cannot; called in the shim, before the vmm starts. `console` receives what the guest's kernel prints.
     ///

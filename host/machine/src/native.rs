@@ -20,7 +20,7 @@ mod mp_table;
 mod running;
 
 use crate::backend::{Machine, MachineError, NamedDevice};
-use crate::plan::{Discovery, MachinePlan};
+use crate::plan::{Discovery, KernelImage, MachinePlan};
 use bus::Bus;
 use hull_hypervisor::{Entry, Hypervisor, HypervisorError, InterruptController, IrqLine, Vm, VmConfig};
 use hull_platform::handle::Handle;
@@ -48,12 +48,7 @@ pub(crate) fn launch<H: Hypervisor>(
 where
     H::Vm: Send + 'static,
 {
-    if plan.kernel.discovery == Discovery::Acpi {
-        return Err(MachineError::Plan(format!(
-            "kernel {} finds its devices by ACPI only, which backend {name} does not have; use hull's own kernel",
-            plan.kernel.path.display()
-        )));
-    }
+    boots(&plan.kernel).map_err(|why| MachineError::Plan(format!("backend {name} {why}")))?;
     let bytes = u64::from(plan.memory_mib) << 20;
     let memory = memory::allocate(bytes)?;
     let mut devices = devices;
@@ -73,6 +68,17 @@ where
     let kicks = Kicks::of(&seeds);
     let bus = Bus::new(transports, files.console, kicks.clone());
     Running::start(vm, seeds, kicks, bus)
+}
+
+/// Whether our machines have what this kernel looks for; else the end of a sentence about the backend.
+pub(crate) fn boots(kernel: &KernelImage) -> Result<(), String> {
+    match kernel.discovery {
+        Discovery::CommandLine => Ok(()),
+        Discovery::Acpi => Err(format!(
+            "needs hull's own kernel, which `./x kernel` builds in hull's source tree: {} finds its devices by ACPI alone",
+            kernel.path.display()
+        )),
+    }
 }
 
 /// Puts a device behind its registers, with its interrupt and its doorbells.

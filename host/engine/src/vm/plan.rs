@@ -28,8 +28,8 @@ const MOST_DEFAULT_CPUS: usize = 4;
 impl Engine {
     /// The VM that a container with this configuration is started in, if it must be made.
     pub(super) fn plan_vm(&self, config: &ContainerConfig) -> Result<Boot, EngineError> {
-        let backend = self.choose_backend(config.vm.backend.as_deref())?;
         let files = self.boot_files(config)?;
+        let backend = self.backend_for(config.vm.backend.as_deref(), &files.kernel)?;
         let machine = MachinePlan {
             vcpus: vcpus(config, host_cpus())?,
             memory_mib: memory_mib(config)?,
@@ -59,7 +59,8 @@ impl Engine {
             let files = self.boot_files(config)?;
             (again.machine.kernel, again.machine.initramfs) = (files.kernel, files.initramfs);
         }
-        let backend = self.choose_backend(Some(config.vm.backend.as_deref().unwrap_or(&record.backend)))?;
+        let backend = Some(config.vm.backend.as_deref().unwrap_or(&record.backend));
+        let backend = self.backend_for(backend, &again.machine.kernel)?;
         again.backend = backend.name.to_owned();
         let boot = boot(&backend, again.machine.clone(), assets.is_stock_kernel(&again.machine.kernel.path));
         Ok((again, boot))

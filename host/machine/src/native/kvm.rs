@@ -2,7 +2,7 @@
 
 use super::Files;
 use crate::backend::{Capabilities, Machine, MachineBackend, MachineError, NamedDevice, Prepared, Unavailable};
-use crate::plan::MachinePlan;
+use crate::plan::{KernelImage, MachinePlan};
 use hull_hypervisor::kvm::{self, Kvm};
 use hull_platform::handle::Handle;
 use std::fs::File;
@@ -48,6 +48,10 @@ impl MachineBackend for KvmBackend {
             Ok(speed) => Ok(Capabilities { detail: format!("hull's own VMM on KVM: {speed}"), software: false }),
             Err(unusable) => Err(Unavailable { reason: unusable.reason, remedy: unusable.remedy }),
         }
+    }
+
+    fn boots(&self, kernel: &KernelImage) -> Result<(), String> {
+        super::boots(kernel)
     }
 
     fn prepare(&self, plan: &MachinePlan, console: Handle) -> Result<Prepared, MachineError> {
