@@ -122,9 +122,9 @@ pub fn wait_for_end(pid: u32, limit: Duration) -> Result<bool> {
     Ok(rustix::io::retry_on_intr(|| poll(&mut set, Some(&limit)))? > 0)
 }
 
-/// Resident memory of a process in KiB without the memory of its guest, which is shared.
+/// Resident memory of a process in KiB without the memory of its guest.
 ///
-/// The guest's memory is a memfd: every mapping of one is left out.
+/// The guest's memory is a memfd under QEMU, and private memory of at least [`GUEST`] bytes in the native VMM: both are left out.
 ///
 /// # Errors
 /// If the process has ended.
@@ -137,11 +137,23 @@ pub fn resident_kib(pid: u32) -> Result<u64> {
         match words.next() {
             Some("Rss:") if !guest => sum += words.next().unwrap_or_default().parse::<u64>().unwrap_or_default(),
             // A mapping begins with its address range and ends with its file.
-            Some(word) if !word.ends_with(':') => guest = line.contains("/memfd:"),
+            Some(word) if !word.ends_with(':') => guest = line.contains("/memfd:") || length(word) >= GUEST,
             _ => (),
         }
     }
     Ok(sum)
+}
+
+/// Longer than any mapping of hull's own, and not longer than the least memory that a guest can have.
+const GUEST: u64 = 32 << 20;
+
+/// Of a mapping, from its range as in `7f00-8000`.
+fn length(range: &str) -> u64 {
+    let ends = range.split_once('-').map(|(start, end)| (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16)));
+    match ends {
+        Some((Ok(start), Ok(end))) => end.saturating_sub(start),
+        _ => 0,
+    }
 }
 
 fn as_pid(pid: u32) -> Result<Pid> {

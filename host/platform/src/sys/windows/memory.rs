@@ -9,3 +9,14 @@ pub(crate) fn shared(_: &str, _: u64) -> io::Result<File> {
 
 /// Not needed until somebody counts.
 pub(crate) fn release_code() {}
+
+pub(crate) fn private(_: usize) -> io::Result<std::ptr::NonNull<u8>> {
+    super::unsupported("memory for a guest is")
+}
+
+/// # Safety
+/// As `crate::memory::discard`.
+#[expect(unsafe_code, reason = "the same signature everywhere")]
+pub(crate) unsafe fn discard(_: std::ptr::NonNull<u8>, _: usize) -> io::Result<()> {
+    super::unsupported("memory for a guest is")
+}
