@@ -40,6 +40,12 @@ pub unsafe fn discard(start: NonNull<u8>, length: usize) -> io::Result<()> {
     unsafe { sys::memory::discard(start, length) }
 }
 
+/// From now on all threads allocate from one arena. glibc gives each thread its own, and in a process of a dozen threads that
+/// allocate little most of that is empty. Before the first thread is started. Does nothing but with glibc.
+pub fn share_arena() {
+    sys::memory::share_arena();
+}
+
 /// Lets go of the pages of this program's own code and constants, which come back as they are used. For a process that lives
 /// long and has done with its start: most of what it has resident is code that ran once. Does nothing but on Linux.
 pub fn release_code() {

@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 /// Runs the devices of a VM, and the machine once the shim orders its launch, until the machine has ended.
 pub fn vmm() -> ExitCode {
+    hull_platform::memory::share_arena();
     journal::begin("vmm");
     let confined = process::inherited(CONTROL).map(|control| (LocalStream::from(control), confine()));
     match confined {

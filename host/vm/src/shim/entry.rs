@@ -59,6 +59,7 @@ fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> ShimError {
 
 /// Runs the shim of the VM `vm` in the state root `root` until the VM has ended; see the crate's documentation.
 pub fn shim(root: &Path, vm: &VmId) -> ExitCode {
+    hull_platform::memory::share_arena();
     journal::begin("shim");
     let (readiness, _lock) = match inherit() {
         Ok(inherited) => inherited,

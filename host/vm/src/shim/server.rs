@@ -63,6 +63,8 @@ pub fn accept(shim: &Arc<Shim>, stream: LocalStream, turned_away: &mut VecDeque<
     let started = super::thread("client", move || {
         serve(&shim, &stream);
         connection.leave(stream, &shim);
+        // What served it is not needed until the next one comes.
+        hull_platform::memory::release_code();
     });
     if let Err(error) = started {
         log::error!("cannot start a thread: {error}");

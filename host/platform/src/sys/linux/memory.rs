@@ -32,3 +32,11 @@ pub(crate) unsafe fn discard(start: NonNull<u8>, length: usize) -> io::Result<()
     // SAFETY: the caller's promise.
     Ok(unsafe { madvise(start.cast(), length, MmapAdvise::MADV_DONTNEED) }?)
 }
+
+pub(crate) fn share_arena() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the call has no preconditions; a number that it does not know changes nothing.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}

@@ -39,3 +39,6 @@ pub(crate) unsafe fn discard(start: NonNull<u8>, length: usize) -> io::Result<()
     unsafe { mmap_anonymous(address, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags) }?;
     Ok(())
 }
+
+/// The system's own allocator does not multiply.
+pub(crate) fn share_arena() {}

@@ -20,3 +20,6 @@ pub(crate) fn private(_: usize) -> io::Result<std::ptr::NonNull<u8>> {
 pub(crate) unsafe fn discard(_: std::ptr::NonNull<u8>, _: usize) -> io::Result<()> {
     super::unsupported("memory for a guest is")
 }
+
+/// The system's own allocator does not multiply.
+pub(crate) fn share_arena() {}
