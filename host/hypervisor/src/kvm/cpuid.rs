@@ -5,10 +5,10 @@
 //! |---|---|---|
 //! | 1 | APIC id, one logical CPU per vCPU | KVM returns the CPU on which it was asked |
 //! | 1 ECX | VMX, debug store, SpeedStep, thermal monitors, MONITOR, PDCM off; hypervisor, TSC deadline on | no nested virtualization, no power or performance hardware |
-//! | 4, 0x8000_001D | caches shared by one CPU | topology is N cores of one thread in one socket |
+//! | 4 | caches shared by one CPU | topology is N cores of one thread in one socket |
 //! | 6 | zero but ARAT | no power management; the APIC timer never stops |
 //! | 7.0 EBX | HLE, RTM, SGX off | transactional memory aborts at once where microcode disabled it; no enclaves |
-//! | 0xA, 0x14, 0x12, 0x1B–0x1D | zero | no performance counters, processor trace, enclaves, AMX tiles |
+//! | 0xA, 0x12, 0x14, 0x1B–0x1E, 0x8000_001D, 0x8000_001E | zero | no performance counters, enclaves, processor trace, AMX tiles; topology is told elsewhere |
 //! | 0xB, 0x1F | x2APIC id, one level of cores | topology |
 //! | 0x8000_0001 ECX | SVM, topology extensions, perf counters off | as above |
 //! | 0x8000_0008 ECX | number of cores | topology |

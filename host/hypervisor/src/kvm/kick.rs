@@ -9,7 +9,7 @@ use crate::Kick;
 use std::cell::Cell;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Once, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::{io, mem};
 
 thread_local! {
@@ -33,18 +33,19 @@ extern "C" fn on_signal(_: i32) {
 }
 
 fn install_handler() -> io::Result<()> {
-    static ONCE: Once = Once::new();
-    let mut result = Ok(());
-    ONCE.call_once(|| {
+    // Kept with its error: a kick without a handler would end the process.
+    static INSTALLED: OnceLock<Result<(), i32>> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| {
         // SAFETY: all-zero is a valid `sigaction`: default flags, empty mask.
         let mut action: libc::sigaction = unsafe { mem::zeroed() };
         action.sa_sigaction = on_signal as extern "C" fn(i32) as usize;
         // SAFETY: the action is complete, and its handler only does what a handler may.
-        if unsafe { libc::sigaction(signal_number(), &raw const action, ptr::null_mut()) } != 0 {
-            result = Err(io::Error::last_os_error());
+        match unsafe { libc::sigaction(signal_number(), &raw const action, ptr::null_mut()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL)),
         }
     });
-    result
+    installed.map_err(io::Error::from_raw_os_error)
 }
 
 /// What a vCPU and those who may stop it share.

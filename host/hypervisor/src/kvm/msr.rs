@@ -6,7 +6,7 @@
 //! | TSC, TSC_ADJUST, TSC_DEADLINE, APIC_BASE; the x2APIC's, which no filter reaches | time and interrupts |
 //! | EFER, STAR, LSTAR, CSTAR, SFMASK, SYSENTER_*, FS/GS bases, TSC_AUX, XSS, DEBUGCTL | the CPU's modes |
 //! | MTRRs, PAT | memory types |
-//! | SPEC_CTRL, PRED_CMD, FLUSH_CMD, ARCH_CAPABILITIES, VIRT_SPEC_CTRL, UCODE_REV, MISC_ENABLE, MISC_FEATURES | what a kernel reads to choose its mitigations |
+//! | SPEC_CTRL, PRED_CMD, FLUSH_CMD, ARCH_CAPABILITIES, TSX_CTRL, VIRT_SPEC_CTRL, UCODE_REV, MISC_ENABLE, MISC_FEATURES | what a kernel reads to choose its mitigations |
 //! | MCG_*, machine check banks | an empty set, which a kernel visits |
 //! | SYSCFG, HWCR, OSVW, LS_CFG, DE_CFG | AMD's, which a kernel reads, and may write to no effect |
 //! | KVM's own, 0x11, 0x12 and 0x4b564d00 on | clock, end of interrupt, steal time |
@@ -22,7 +22,7 @@ use std::ops::RangeInclusive;
 /// The registers that a guest reaches; no two in one group are more than [`SPAN`] apart, and KVM takes 16 groups.
 const ALLOWED: [&[RangeInclusive<u32>]; 11] = [
     &[0x10..=0x12, 0x1b..=0x1b, 0x3b..=0x3b, 0x48..=0x49, 0x8b..=0x8b, 0xfe..=0xfe],
-    &[0x10a..=0x10b, 0x140..=0x140, 0x174..=0x176, 0x179..=0x17b, 0x1a0..=0x1a0, 0x1d9..=0x1d9],
+    &[0x10a..=0x10b, 0x122..=0x122, 0x140..=0x140, 0x174..=0x176, 0x179..=0x17b, 0x1a0..=0x1a0, 0x1d9..=0x1d9],
     &[0x200..=0x20f, 0x250..=0x250, 0x258..=0x259, 0x268..=0x26f, 0x277..=0x277, 0x2ff..=0x2ff],
     &[0x400..=0x47f],
     &[0x6e0..=0x6e0],

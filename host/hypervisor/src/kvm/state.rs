@@ -116,11 +116,20 @@ fn read_model_specific(fd: &VcpuFd) -> Result<Vec<kvm_msr_entry>, HypervisorErro
     Ok(found)
 }
 
-/// One that cannot be set to what it was is read-only on this CPU.
+/// The kernel stops at the first that it does not set; one that holds its value already is read-only on this CPU.
 fn write_model_specific(fd: &VcpuFd, mut entries: &[kvm_msr_entry]) -> Result<(), HypervisorError> {
     while !entries.is_empty() {
-        let list = msrs(entries)?;
-        let count = fd.set_msrs(&list).map_err(system_error("set the model-specific registers"))?;
+        let count = fd.set_msrs(&msrs(entries)?).map_err(system_error("set the model-specific registers"))?;
+        if let Some(left) = entries.get(count) {
+            let mut found = msrs(&[kvm_msr_entry { index: left.index, ..Default::default() }])?;
+            let read = fd.get_msrs(&mut found).map_err(system_error("read a model-specific register"))?;
+            if read == 0 || found.as_slice().first().is_none_or(|found| found.data != left.data) {
+                let (index, data) = (left.index, left.data);
+                return Err(HypervisorError::Config(format!(
+                    "this CPU cannot take up register {index:#x} with {data:#x}"
+                )));
+            }
+        }
         entries = entries.get(count + 1..).unwrap_or_default();
     }
     Ok(())

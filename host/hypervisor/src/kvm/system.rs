@@ -13,8 +13,8 @@ use std::path::Path;
 /// The version of the interface that has been stable since 2007.
 const API_VERSION: i32 = 12;
 
-/// What a machine cannot do without; each has been there since Linux 4.12 or longer.
-const NEEDED: [(Cap, &str); 7] = [
+/// What a machine cannot do without; the last one is the youngest, of Linux 5.10.
+const NEEDED: [(Cap, &str); 8] = [
     (Cap::Irqchip, "an in-kernel interrupt controller"),
     (Cap::Irqfd, "interrupts by eventfd"),
     (Cap::Ioeventfd, "doorbells by eventfd"),
@@ -22,6 +22,7 @@ const NEEDED: [(Cap, &str); 7] = [
     (Cap::ExtCpuid, "CPUID lists"),
     (Cap::ImmediateExit, "an exit before entry"),
     (Cap::SetTssAddr, "a place for the task state segment"),
+    (Cap::X86MsrFilter, "a filter of model-specific registers, which Linux has since 5.10"),
 ];
 
 /// The system's KVM.

@@ -63,19 +63,27 @@ pub struct KvmVcpu {
 
 impl Vcpu for KvmVcpu {
     fn run(&mut self, io: &dyn GuestIo) -> Result<RunEnd, HypervisorError> {
+        let (mut kicked, mut unfinished) = (false, false);
         loop {
             // Cleared before the request is looked for: a kick after this line sets it again.
             self.fd.set_kvm_immediate_exit(0);
-            if self.kick.take() {
+            kicked |= self.kick.take();
+            if kicked && !unfinished {
                 return Ok(RunEnd::Kicked);
+            }
+            if kicked {
+                // The guest's access is done only when the kernel hears of it. It then comes back at once.
+                self.fd.set_kvm_immediate_exit(1);
             }
             let fault = match self.fd.run() {
                 Ok(VcpuExit::MmioRead(address, data)) => {
                     io.mmio_read(address, data);
+                    unfinished = true;
                     continue;
                 }
                 Ok(VcpuExit::MmioWrite(address, data)) => {
                     io.mmio_write(address, data);
+                    unfinished = true;
                     continue;
                 }
                 Ok(VcpuExit::IoIn(port, data)) => {
@@ -84,6 +92,7 @@ impl Vcpu for KvmVcpu {
                     // SAFETY: the bytes that the exit lent, not used in between.
                     let data = unsafe { slice::from_raw_parts_mut(start, length) };
                     data.chunks_mut(size).for_each(|one| io.port_read(port, one));
+                    unfinished = true;
                     continue;
                 }
                 Ok(VcpuExit::IoOut(port, data)) => {
@@ -92,16 +101,23 @@ impl Vcpu for KvmVcpu {
                     // SAFETY: as above.
                     let data = unsafe { slice::from_raw_parts(start, length) };
                     data.chunks(size).for_each(|one| io.port_write(port, one));
+                    unfinished = true;
                     continue;
                 }
-                Ok(VcpuExit::Intr) => continue,
+                Ok(VcpuExit::Intr) => {
+                    unfinished = false;
+                    continue;
+                }
                 Ok(VcpuExit::Shutdown) => "triple fault".to_owned(),
                 Ok(VcpuExit::FailEntry(reason, cpu)) => {
                     format!("the CPU refused to enter the guest: {reason:#x} on CPU {cpu}")
                 }
                 Ok(other) => format!("the guest did what KVM cannot go on from: {other:?}"),
                 // EAGAIN: a secondary vCPU was woken but not started.
-                Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => continue,
+                Err(error) if matches!(error.errno(), libc::EINTR | libc::EAGAIN) => {
+                    unfinished = false;
+                    continue;
+                }
                 Err(error) => return Err(system_error("run the guest")(error)),
             };
             return Ok(RunEnd::Fault(self.with_registers(&fault)));
