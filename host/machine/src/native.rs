@@ -49,6 +49,13 @@ where
     H::Vm: Send + 'static,
 {
     boots(&plan.kernel).map_err(|why| MachineError::Plan(format!("backend {name} {why}")))?;
+    let most = hypervisor.limits().max_vcpus.min(mp_table::MAX_VCPUS.into());
+    if u16::from(plan.vcpus.get()) > most {
+        return Err(MachineError::Plan(format!(
+            "backend {name} runs VMs of at most {most} virtual CPUs here, not {}",
+            plan.vcpus
+        )));
+    }
     let bytes = u64::from(plan.memory_mib) << 20;
     let memory = memory::allocate(bytes)?;
     let mut devices = devices;

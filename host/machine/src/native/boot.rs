@@ -29,6 +29,7 @@ const PAGE: u64 = 4096;
 /// | `console=hvc0` | the console device: see `devices` |
 /// | `quiet` | a message costs the guest time, and nobody reads it unless the guest fails |
 /// | `reboot=k` | the one way to end that is not a fault: see `bus` |
+/// | `no_timer_check` | saves looking for a timer interrupt that is known to come |
 /// | `panic=-1 oops=panic` | a guest whose kernel has failed ends at once |
 /// | `earlycon` | its words before the console device is there, through a write-only port at one exit a byte: see `bus` |
 /// | `8250.nr_uarts=0` | or its driver would take that port for a serial port and print everything twice |

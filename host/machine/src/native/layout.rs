@@ -3,7 +3,7 @@
 //! ```text
 //!         0x0  free
 //!      0x6000  PVH start information, module list, memory map
-//!      0x7000  kernel command line, up to 4 KiB
+//!      0x7000  kernel command line, up to 2 KiB
 //!    0x9_fc00  MP table: the last KiB below 640 KiB is one of the places where a kernel looks
 //!    0xa_0000  hole
 //!   0x10_0000  memory: kernel where its ELF says, initial RAM file system at the top

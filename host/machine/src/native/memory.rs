@@ -1,5 +1,5 @@
 //! Guest memory: private to this process and backed by huge pages where the host has them. A guest that boots touches some fifty
-//! megabytes, and each page of them costs an exit and a fault: 12900 of them with pages of 4 KiB, 400 with huge ones. So it is not a
+//! megabytes, and each page of them costs an exit and a fault: 12900 of them with pages of 4 KiB, 1100 with huge ones. So it is not a
 //! file; see docs/adr/0004 for what that means for snapshots.
 #![expect(unsafe_code, reason = "the hypervisor is told where guest memory lies")]
 
