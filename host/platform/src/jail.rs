@@ -21,6 +21,8 @@ pub struct Jail {
 pub enum Role {
     /// Serves a device's queues: moves bytes between descriptors that it has.
     Device,
+    /// Takes orders and waits for the machine, which has been built: no more threads, no more building.
+    Control,
     /// Speaks for a device with a machine in another process, and starts the threads that serve it.
     Front,
     /// Runs a vCPU; its accesses to registers start and stop devices.

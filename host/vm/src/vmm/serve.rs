@@ -6,7 +6,7 @@ use crate::text;
 use hull_machine::backend::{Machine, MachineError, NamedDevice};
 use hull_machine::plan::MachinePlan;
 use hull_platform::handle::Handle;
-use hull_platform::jail::Jail;
+use hull_platform::jail::{self, Jail, JailError, Role};
 use hull_platform::socket::LocalStream;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,6 +22,8 @@ enum OrderError {
     NoBackend(String),
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+    #[error("cannot narrow the jail")]
+    Jail(#[source] JailError),
     #[error(transparent)]
     Machine(#[from] MachineError),
     #[error(transparent)]
@@ -97,7 +99,8 @@ impl Server {
         hull_platform::memory::release_code();
         let shim = Arc::clone(&self.shim);
         let named = std::thread::Builder::new().name("machine".to_owned()).stack_size(128 << 10);
-        named.spawn(move || wait_for_end(machine, &shim)).map(drop).map_err(OrderError::Thread)
+        named.spawn(move || wait_for_end(machine, &shim)).map(drop).map_err(OrderError::Thread)?;
+        jail::narrow(Role::Control).map_err(OrderError::Jail)
     }
 }
 
@@ -109,7 +112,10 @@ fn only(handles: Vec<Handle>) -> Result<Handle, OrderError> {
 }
 
 fn wait_for_end(mut machine: Box<dyn Machine>, shim: &Shim) {
-    let end = MachineEnd::from(machine.wait());
+    let end = match jail::narrow(Role::Control) {
+        Ok(()) => MachineEnd::from(machine.wait()),
+        Err(error) => MachineEnd::Failed(text::chain(&error)),
+    };
     report(shim, &Report::Ended(end));
     // The shim closes the control socket, or kills us.
 }

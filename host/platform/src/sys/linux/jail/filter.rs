@@ -125,7 +125,7 @@ pub(super) fn install(scope: Scope) -> Result<(), JailError> {
 
 fn programs(scope: Scope) -> Result<Vec<BpfProgram>, Failure> {
     let allowed = filter(rules(scope)?, SeccompAction::Errno(libc::EPERM as u32), SeccompAction::Allow)?;
-    if scope == Scope::Thread(Role::Device) {
+    if matches!(scope, Scope::Thread(Role::Device | Role::Control)) {
         return Ok(vec![allowed]);
     }
     // Of two filters that answer with an error, the one installed last counts.
@@ -142,7 +142,7 @@ fn filter(rules: Rules, otherwise: SeccompAction, then: SeccompAction) -> Result
 fn rules(scope: Scope) -> Result<Rules, Failure> {
     let lists: &[&[c_long]] = match scope {
         Scope::Process => &[BASIC, TRANSFER, THREADS, BUILD],
-        Scope::Thread(Role::Device) => &[BASIC, TRANSFER],
+        Scope::Thread(Role::Device | Role::Control) => &[BASIC, TRANSFER],
         Scope::Thread(Role::Front | Role::Vcpu) => &[BASIC, TRANSFER, THREADS],
     };
     let mut rules: Rules = lists.iter().copied().flatten().map(|call| (*call, Vec::new())).collect();
@@ -160,7 +160,7 @@ fn rules(scope: Scope) -> Result<Rules, Failure> {
     when(libc::SYS_tgkill, vec![vec![SeccompCondition::new(0, Width::Dword, Compare::Eq, own)?]])?;
     let name = SeccompCondition::new(0, Width::Dword, Compare::Eq, libc::PR_SET_NAME as u64)?;
     match scope {
-        Scope::Thread(Role::Device) => when(libc::SYS_prctl, vec![vec![name]])?,
+        Scope::Thread(Role::Device | Role::Control) => when(libc::SYS_prctl, vec![vec![name]])?,
         _ => {
             let thread = SeccompCondition::new(0, Width::Qword, Compare::MaskedEq(THREAD_FLAGS), THREAD_FLAGS)?;
             when(libc::SYS_clone, vec![vec![thread]])?;
@@ -188,7 +188,7 @@ fn requests(scope: Scope) -> Result<Vec<Vec<SeccompCondition>>, Failure> {
                 allowed.push(vec![exactly(request)?]);
             }
         }
-        Scope::Thread(Role::Front | Role::Device) => {}
+        Scope::Thread(Role::Front | Role::Device | Role::Control) => {}
     }
     Ok(allowed)
 }
