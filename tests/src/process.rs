@@ -144,8 +144,8 @@ pub fn resident_kib(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// Longer than any mapping of hull's own, and not longer than the least memory that a guest can have.
-const GUEST: u64 = 32 << 20;
+/// The least memory that a guest can have; hull has no mapping of its own that is as long.
+const GUEST: u64 = 64 << 20;
 
 /// Of a mapping, from its range as in `7f00-8000`.
 fn length(range: &str) -> u64 {

@@ -49,8 +49,8 @@ fn script(directory: &str) -> String {
         script += &format!(
             "dd if=/dev/zero of={file} bs={size} count={count} conv=fsync 2>/dev/null
              for round in $(seq {ROUNDS}); do
-               echo w{size} $(now) $(dd if=/dev/zero of={file} bs={size} count={count} oflag=direct conv=notrunc 2>/dev/null) $(now)
-               echo r{size} $(now) $(dd if={file} of=/dev/null bs={size} count={count} iflag=direct 2>/dev/null) $(now)
+               echo w{size} $(now) $(dd if=/dev/zero of={file} bs={size} count={count} oflag=direct conv=notrunc 2>/dev/null || echo failed) $(now)
+               echo r{size} $(now) $(dd if={file} of=/dev/null bs={size} count={count} iflag=direct 2>/dev/null || echo failed) $(now)
              done; rm {file}\n"
         );
     }

@@ -1,7 +1,7 @@
 //! Memory that a container used and freed comes back to the host.
 
 use crate::report::Figure;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use hull_tests::process::Role;
 use hull_tests::sandbox::Sandbox;
 use std::fs;
@@ -19,6 +19,7 @@ pub fn measure(sandbox: &Sandbox) -> Result<Vec<Figure>> {
     let before = resident_mib(vmm)?;
     container.sh(&format!("dd if=/dev/zero of=/fill/file bs=1M count={MIB} 2>/dev/null"))?;
     let full = resident_mib(vmm)?;
+    ensure!(full - before > 0.9 * f64::from(MIB), "only {:.0} MiB of {MIB} became resident", full - before);
     container.sh("rm /fill/file")?;
     let freed = Instant::now();
     let mut left = full - before;
