@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// The one version of this protocol. A client of another version may still send [`Request::Status`] and
 /// [`Request::StopVm`]; everything else is refused by name.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The first and only frame from a client.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -157,8 +157,8 @@ pub struct ContainerPlan {
     pub open_stdin: bool,
     /// Close standard input when the first client that attached to it leaves.
     pub stdin_once: bool,
-    /// The image's EROFS file.
-    pub image: PathBuf,
+    /// The image's root file system, an EROFS image: files that are mapped one behind the other.
+    pub image: Vec<PathBuf>,
     /// Linux signal number that asks it to stop.
     pub stop_signal: u8,
     /// Seconds between that and `SIGKILL`; negative: for ever.

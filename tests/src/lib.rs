@@ -11,16 +11,19 @@
 //! | [`process`] | host processes of a sandbox, from `/proc` |
 //! | [`host`] | one backend, with the VM that most tests share |
 //! | [`initramfs`] | guests of a test's own |
+//! | [`archive`], [`registry`] | images of a test's own, and a registry for them |
 //! | [`suite`] | tests times backends, skips with a reason |
 //!
 //! Linux only: it reads `/proc` and uses mount namespaces.
 
+pub mod archive;
 pub mod command;
 pub mod container;
 pub mod host;
 pub mod initramfs;
 pub mod install;
 pub mod process;
+pub mod registry;
 pub mod sandbox;
 pub mod suite;
 pub mod terminal;

@@ -91,6 +91,9 @@ impl Sandbox {
             .env("HULL_ROOT", self.root())
             .env("HULL_RUNTIME_DIR", self.runtime())
             .env("HULL_ASSETS", &self.install.assets)
+            // Nobody's credentials and settings but the test's.
+            .env("DOCKER_CONFIG", self.path().join("docker"))
+            .env("XDG_CONFIG_HOME", self.path().join("config"))
     }
 
     /// `hull ARGS`.
@@ -186,6 +189,9 @@ impl Sandbox {
         files_below(&self.runtime(), &mut files)?;
         // The version, the locks of the directories of names and what probes found out belong to no container.
         let of_root = |name: &str| name == "version" || name == ".lock" || name.starts_with("probe-");
+        // Of the store of images only what it is when it is empty.
+        let store = ["oci-layout", "index.json", "lock"].map(|name| self.root().join("images").join(name));
+        files.retain(|path| !store.contains(path));
         files.retain(|path| !path.file_name().and_then(OsStr::to_str).is_some_and(of_root));
         ensure!(files.is_empty(), "files are left: {files:#?}");
         Ok(())
@@ -200,6 +206,9 @@ impl Sandbox {
         let vms = self.hull(["vm", "ls", "-q"]).output()?.ok()?.lines();
         if !vms.is_empty() {
             self.hull(["vm", "rm", "-f"]).args(vms).output()?.ok()?;
+        }
+        if self.root().join("images").exists() {
+            self.hull(["image", "prune", "-af"]).output()?.ok()?;
         }
         self.require_nothing_left()
     }

@@ -25,7 +25,7 @@ tests![
 fn unknown_image(host: &Host) -> Result<()> {
     let sandbox = host.fresh()?;
     for image in ["nosuchimage", "hull/nosuchimage", "example.test/team/image:1.0"] {
-        let finished = sandbox.hull(["run", "--rm", image, "true"]).output()?;
+        let finished = sandbox.hull(["run", "--rm", "--pull", "never", image, "true"]).output()?;
         finished.refused(125, &[image, "image"])?;
     }
     for image in ["", "UPPER", "a b", "../../etc/passwd"] {

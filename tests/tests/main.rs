@@ -7,6 +7,7 @@ mod bad_input;
 mod exec;
 mod faults;
 mod guest;
+mod images;
 mod isolation;
 mod lifecycle;
 mod limits;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         isolation::TESTS,
         faults::TESTS,
         guest::TESTS,
+        images::TESTS,
         bad_input::TESTS,
         output::TESTS,
         streams::TESTS,

@@ -1,6 +1,7 @@
 //! The flags that `run` and `create` share, with Docker's names and meanings.
 
 use crate::failure::Failure;
+use crate::image_source::ImageFlags;
 use crate::value;
 use clap::Args;
 use hull_engine::CreateRequest;
@@ -59,12 +60,14 @@ pub struct ContainerFlags {
     /// Seconds between that and a kill; negative: for ever
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = STOP_TIMEOUT_SECONDS)]
     stop_timeout: i64,
-    /// Say nothing of the backend
+    /// Say nothing of the backend, or of a pull
     #[arg(short, long)]
     pub quiet: bool,
     /// Print help
     #[arg(long, action = clap::ArgAction::Help)]
     help: Option<bool>,
+    #[command(flatten)]
+    pub source: ImageFlags,
     #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]

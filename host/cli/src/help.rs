@@ -3,17 +3,21 @@
 use std::fmt::Write;
 
 /// The groups; every command is in one.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Containers", &["run", "create", "start", "stop", "kill", "wait", "rm"]),
     ("Looking in", &["exec", "attach", "logs", "ps", "inspect"]),
+    (
+        "Images",
+        &["images", "pull", "push", "load", "save", "import", "tag", "rmi", "history", "image", "login", "logout"],
+    ),
     ("VMs", &["vm"]),
-    ("hull itself", &["doctor", "info", "version", "completion"]),
+    ("hull itself", &["doctor", "info", "system", "version", "completion"]),
 ];
 
 const EXAMPLES: &str = "\
 Examples:
   hull run --rm hull/busybox echo hello      a container in a VM of its own
-  hull run -it --rm hull/busybox             a shell in one
+  hull run -it --rm debian:12                a shell in one; the image is pulled if it is not there
   hull run -d --vm dev hull/busybox top      in a VM named \"dev\", which others can share
 
 Environment (docs/settings.md tells more):

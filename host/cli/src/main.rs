@@ -9,7 +9,10 @@ mod command;
 mod container_flags;
 mod failure;
 mod help;
+mod image_source;
 mod output;
+mod progress;
+mod question;
 mod roles;
 mod table;
 mod template;
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     if let Some(role) = roles::find(&words) {
         return role.run(&words);
     }
+    speak_up();
     let result = match args::parse(words) {
         Ok(Some(command)) => command.run(),
         Ok(None) => Ok(0),
@@ -43,6 +47,28 @@ fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// What hull's libraries warn of, a damaged image for example, the person hears.
+fn speak_up() {
+    struct Voice;
+    impl log::Log for Voice {
+        fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+            metadata.level() <= log::Level::Warn && metadata.target().starts_with("hull")
+        }
+
+        fn log(&self, record: &log::Record<'_>) {
+            if self.enabled(record.metadata()) {
+                output::say(&record.args().to_string().replace(['\n', '\r'], " "));
+            }
+        }
+
+        fn flush(&self) {}
+    }
+    static VOICE: Voice = Voice;
+    // Nobody has set another one.
+    drop(log::set_logger(&VOICE));
+    log::set_max_level(log::LevelFilter::Warn);
 }
 
 /// A bug in hull is one line, whichever thread hits it, and the terminal is left as it was.

@@ -22,6 +22,11 @@ pub fn print_line(text: impl AsRef<str>) -> Result<(), Failure> {
     print(&format!("{}\n", text.as_ref()))
 }
 
+/// Tells on standard error how things go; nobody can be told if that fails.
+pub fn tell(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{line}"));
+}
+
 /// Says something on standard error; nobody can be told if that fails.
 pub fn say(line: &str) {
     drop(writeln!(io::stderr().lock(), "hull: {line}"));

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::image::{Image, Images};
+use crate::image::Image;
 use crate::{names, spec};
 use hull_platform::file::copy_sparse;
 use hull_platform::signals::LinuxSignal;
@@ -16,7 +16,7 @@ const NAME_ATTEMPTS: u32 = 16;
 /// What is asked of `create` and `run`.
 #[derive(Debug, Clone)]
 pub struct CreateRequest {
-    /// The image, as the user calls it.
+    /// The image, as the user calls it; [`Engine::image`] finds it.
     pub image: String,
     /// The container's name; none: a random one.
     pub name: Option<String>,
@@ -31,31 +31,32 @@ pub struct CreateRequest {
 
 /// A container that is complete but not yet published.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct Draft<'a> {
     pub(crate) record: ContainerRecord,
+    /// Kept until others can see that the container has it.
+    image: Image<'a>,
     /// Its name was drawn, and may be drawn again.
     random_name: bool,
 }
 
 impl Engine {
-    /// Creates a container without starting it.
+    /// Creates a container of an image without starting it.
     ///
     /// # Errors
-    /// The image, the name, or a setting.
-    pub fn create(&self, request: CreateRequest) -> Result<ContainerDir, EngineError> {
-        let draft = self.draft(request)?;
+    /// The name, or a setting.
+    pub fn create(&self, request: CreateRequest, image: Image<'_>) -> Result<ContainerDir, EngineError> {
+        let draft = self.draft(request, image)?;
         self.publish(draft).map(|(container, _)| container)
     }
 
     /// Resolves and checks everything; nothing is written.
-    pub(crate) fn draft(&self, request: CreateRequest) -> Result<Draft, EngineError> {
+    pub(crate) fn draft<'a>(&self, request: CreateRequest, image: Image<'a>) -> Result<Draft<'a>, EngineError> {
         if let Some(name) = request.name.as_deref() {
             self.check_name(name)?;
         }
         if let Some(name) = request.config.vm.name.as_deref() {
             check_vm_name(name)?;
         }
-        let image = Images::new(self.assets()?).resolve(&request.image)?;
         let id = ContainerId::from_bytes(hull_platform::random::array().map_err(EngineError::io("get random bytes"))?);
         let random_name = request.name.is_none();
         let name = match request.name {
@@ -71,11 +72,11 @@ impl Engine {
             name,
             created_at: Timestamp::now(),
             image: request.image,
-            image_id: image.id,
-            image_rootfs: image.rootfs,
+            image_id: image.id.clone(),
+            image_rootfs: image.rootfs.clone(),
             config,
         };
-        Ok(Draft { record, random_name })
+        Ok(Draft { record, image, random_name })
     }
 
     fn check_name(&self, name: &str) -> Result<(), EngineError> {
@@ -91,8 +92,8 @@ impl Engine {
     }
 
     /// Makes the container's directory, with its writable layer in it.
-    pub(crate) fn publish(&self, draft: Draft) -> Result<(ContainerDir, ContainerRecord), EngineError> {
-        let Draft { mut record, random_name } = draft;
+    pub(crate) fn publish(&self, draft: Draft<'_>) -> Result<(ContainerDir, ContainerRecord), EngineError> {
+        let Draft { mut record, image: _image, random_name } = draft;
         let assets = self.assets()?;
         let template = if record.config.auto_remove { assets.scratch_template() } else { assets.data_template() }?;
         let layer = self.root.container(&record.id).data_path();
@@ -129,7 +130,7 @@ fn resolve(
     mut config: ContainerConfig,
     entrypoint: Option<Vec<String>>,
     stop_signal: Option<LinuxSignal>,
-    image: &Image,
+    image: &Image<'_>,
     id: &ContainerId,
 ) -> Result<ContainerConfig, EngineError> {
     let defaults = image.configuration.config().clone().unwrap_or_default();

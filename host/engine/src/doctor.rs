@@ -120,10 +120,8 @@ fn kernel(assets: &Assets) -> Result<String, String> {
 }
 
 fn image(assets: &Assets) -> Result<String, String> {
-    crate::Images::new(assets)
-        .resolve("hull/busybox")
-        .map(|image| image.rootfs.display().to_string())
-        .map_err(|error| line::of(&error))
+    let image = crate::image::built_in(assets, "hull/busybox").map_err(|error| line::of(&error))?;
+    Ok(image.rootfs.iter().map(|path| path.display().to_string()).collect())
 }
 
 fn shown(path: Result<impl AsRef<Path>, crate::AssetsError>) -> Result<String, String> {

@@ -3,6 +3,7 @@
 use crate::assets::Assets;
 use crate::backend::Chosen;
 use crate::error::EngineError;
+use hull_image::Store;
 use hull_state::{ContainerDir, StateError, StateRoot};
 use std::path::Path;
 use std::sync::OnceLock;
@@ -12,6 +13,7 @@ use std::sync::OnceLock;
 pub struct Engine {
     pub(crate) root: StateRoot,
     assets: OnceLock<Assets>,
+    pub(crate) store: OnceLock<Store>,
     /// The backend that `auto` stands for: finding out may take time.
     pub(crate) automatic: OnceLock<Chosen>,
 }
@@ -34,6 +36,7 @@ impl Engine {
         let engine = Self {
             root: StateRoot::open(root).map_err(|error| unusable(root, error))?,
             assets: OnceLock::new(),
+            store: OnceLock::new(),
             automatic: OnceLock::new(),
         };
         engine.settle()?;

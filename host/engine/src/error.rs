@@ -25,7 +25,10 @@ pub enum EngineError {
     Assets(#[from] AssetsError),
     /// The image.
     #[error(transparent)]
-    Image(#[from] ImageError),
+    Image(Box<ImageError>),
+    /// No image is called so.
+    #[error("No such image: {0}")]
+    NoSuchImage(String),
     /// A setting of the container.
     #[error(transparent)]
     Spec(#[from] SpecError),

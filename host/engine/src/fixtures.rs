@@ -21,7 +21,7 @@ pub fn record(config: ContainerConfig) -> ContainerRecord {
         created_at: jiff::Timestamp::UNIX_EPOCH,
         image: "hull/busybox".to_owned(),
         image_id: "sha256:00".to_owned(),
-        image_rootfs: "/rootfs".into(),
+        image_rootfs: vec!["/rootfs".into()],
         config,
     }
 }

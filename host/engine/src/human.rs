@@ -35,6 +35,28 @@ pub fn duration(seconds: i64) -> String {
     }
 }
 
+/// A number of bytes with a decimal unit and this many significant digits, as Docker writes sizes of files: `7.8MB`.
+pub fn bytes(bytes: u64, digits: usize) -> String {
+    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+    #[expect(clippy::cast_precision_loss, reason = "a few digits are shown")]
+    let mut size = bytes as f64;
+    let mut unit = 0;
+    while size >= 1000.0 && unit + 1 < UNITS.len() {
+        size /= 1000.0;
+        unit += 1;
+    }
+    let whole = if size >= 100.0 {
+        3
+    } else if size >= 10.0 {
+        2
+    } else {
+        1
+    };
+    let text = format!("{size:.precision$}", precision = digits.saturating_sub(whole));
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 /// A number of bytes as `--memory` takes it: in the largest unit that it is a whole number of.
 pub(crate) fn size(bytes: u64) -> String {
     let units = [(1 << 30, "g"), (1 << 20, "m"), (1 << 10, "k")];
@@ -59,6 +81,15 @@ mod tests {
     fn amounts_read_as_they_are_typed() {
         assert_eq!([1, 4 << 20, 3 << 30, 1536 << 10, 0].map(size), ["1b", "4m", "3g", "1536k", "0b"]);
         assert_eq!([2_000_000_000, 1_500_000_000, 1_000_000, 1].map(cpus), ["2", "1.5", "0.001", "0.000000001"]);
+    }
+
+    #[test]
+    fn sizes_read_as_dockers() {
+        let cases = [(0, "0B"), (999, "999B"), (1000, "1kB"), (7_812_345, "7.81MB"), (1_240_000_000, "1.24GB")];
+        for (size, text) in cases {
+            assert_eq!(bytes(size, 3), text);
+        }
+        assert_eq!([bytes(117_900_000, 3), bytes(123_456_789, 4), bytes(u64::MAX, 3)], ["118MB", "123.5MB", "18.4EB"]);
     }
 
     #[test]

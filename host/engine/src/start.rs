@@ -3,6 +3,7 @@
 use crate::create::CreateRequest;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::image::Image;
 use crate::reconcile::{died, ignore_not_found};
 use crate::session::Session;
 use crate::shim_client::unexpected;
@@ -24,7 +25,7 @@ pub struct Started {
 }
 
 impl Engine {
-    /// Creates a container and starts it.
+    /// Creates a container of an image and starts it.
     ///
     /// A VM of its own is started before the container's record is written: the two take about the same time, and a VM
     /// that is given no container ends by itself.
@@ -34,12 +35,13 @@ impl Engine {
     pub fn run(
         &self,
         request: CreateRequest,
+        image: Image<'_>,
         attach: Option<Attach>,
         announce: Announce<'_>,
     ) -> Result<Started, EngineError> {
         // Before anything else that may be missing: without a backend nothing helps.
         self.choose_backend(request.config.vm.backend.as_deref())?;
-        let draft = self.draft(request)?;
+        let draft = self.draft(request, image)?;
         let early =
             if draft.record.config.vm.name.is_none() { Some(self.begin(&draft.record, announce)?) } else { None };
         let (container, record) = match self.publish(draft) {

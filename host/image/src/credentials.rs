@@ -7,7 +7,7 @@
 mod file;
 mod helper;
 
-use crate::reference::DEFAULT_REGISTRY;
+use crate::reference::{DEFAULT_REGISTRY, is_registry};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -96,6 +96,13 @@ fn registry_of(key: &str) -> &str {
     if matches!(host, "index.docker.io" | "registry-1.docker.io") { DEFAULT_REGISTRY } else { host }
 }
 
+/// The registry that a person means by a name or an address, if it can be one; Docker Hub by the address under which its
+/// credentials are kept.
+pub fn registry_called(text: &str) -> Option<&str> {
+    let registry = registry_of(text.trim_end_matches('/'));
+    is_registry(registry).then_some(registry)
+}
+
 /// Why credentials cannot be read or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
@@ -164,6 +171,9 @@ mod tests {
         ] {
             assert_eq!(registry_of(key), registry);
         }
+        assert_eq!(registry_called("https://index.docker.io/v1/"), Some("docker.io"));
+        assert_eq!(registry_called("localhost:5000/"), Some("localhost:5000"));
+        assert_eq!([registry_called(""), registry_called("a b"), registry_called("a:x")], [None; 3]);
         assert_eq!((key("docker.io"), key("a.b")), (HUB, "a.b"));
     }
 }

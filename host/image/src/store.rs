@@ -112,6 +112,11 @@ impl Store {
         &self.settings
     }
 
+    /// Whether there is a store in a directory.
+    pub fn exists(root: &Path) -> bool {
+        root.join("oci-layout").exists()
+    }
+
     fn lock(&self) -> Result<FileLock, StoreError> {
         let path = self.root.join("lock");
         FileLock::acquire(&path).map_err(|error| StoreError::io("lock", &path, error))

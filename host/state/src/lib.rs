@@ -15,6 +15,7 @@
 //! vms/<id>/socket              the path of the shim's socket
 //! vms/<id>/console.log, shim.log
 //! vm-names/<name>              the id of the VM that has the name
+//! images/                      the store of images, which is the crate hull-image's
 //! ```
 //!
 //! There is no daemon: any number of commands and shims work here at once, and each may die at any instant. What is

@@ -2,7 +2,7 @@
 
 use hull_protocol::{ContainerId, VmId};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -21,10 +21,25 @@ pub struct ContainerRecord {
     pub image: String,
     /// The image's id.
     pub image_id: String,
-    /// The image's EROFS file.
-    pub image_rootfs: PathBuf,
+    /// The image's root file system, an EROFS image: files that are mapped one behind the other.
+    #[serde(deserialize_with = "one_or_many")]
+    pub image_rootfs: Vec<PathBuf>,
     /// What the user asked, completed from the image.
     pub config: ContainerConfig,
+}
+
+/// Records of before images had layers name one file.
+fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Paths {
+        One(PathBuf),
+        Many(Vec<PathBuf>),
+    }
+    Ok(match Paths::deserialize(deserializer)? {
+        Paths::One(path) => vec![path],
+        Paths::Many(paths) => paths,
+    })
 }
 
 /// The settings of a container, by Docker's names and rules.

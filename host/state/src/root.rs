@@ -84,6 +84,11 @@ impl StateRoot {
         &self.path
     }
 
+    /// The directory of the store of images. Whoever keeps images makes it.
+    pub fn images_path(&self) -> PathBuf {
+        self.path.join("images")
+    }
+
     pub(crate) fn containers_shelf(&self) -> Shelf {
         Shelf {
             what: "container",

@@ -32,6 +32,7 @@ fn describe(boot: &Boot, vm: &VmDir) -> String {
     format!("VM {} on backend {}: {cpus} CPUs, {memory} MiB, kernel {kernel}", vm.id(), boot.backend)
 }
 
-fn is_set(variable: &str) -> bool {
+/// Whether an environment variable says anything.
+pub fn is_set(variable: &str) -> bool {
     std::env::var_os(variable).is_some_and(|value| !value.is_empty())
 }

@@ -1,6 +1,6 @@
 //! `hull run`.
 
-use super::announce::announce;
+use super::announce::{announce, is_set};
 use super::attached::{self, AttachFlags};
 use crate::attach::{SignalProxy, Streams};
 use crate::container_flags::ContainerFlags;
@@ -32,12 +32,15 @@ impl Run {
             streams.check()?;
         }
         let mode = self.attach.mode(tty);
+        let source = self.container.source.clone();
         let request = self.container.request(self.detach)?;
         let own_vm = request.config.vm.name.is_none();
         let engine = Arc::new(Engine::open().map_err(Failure::running)?);
+        engine.require_backend(request.config.vm.backend.as_deref()).map_err(Failure::running)?;
+        let image = source.find(&engine, &request.image, quiet || is_set("HULL_QUIET")).map_err(Failure::running)?;
         if self.detach {
             let tell = |boot: &Boot, vm: &VmDir| announce(boot, vm, quiet);
-            let started = engine.run(request, None, &tell).map_err(Failure::running)?;
+            let started = engine.run(request, image, None, &tell).map_err(Failure::running)?;
             output::print_line(started.container.id().as_str())?;
             return Ok(0);
         }
@@ -48,7 +51,7 @@ impl Run {
                 signals.booting(&engine, vm);
             }
         };
-        let started = engine.run(request, Some(streams.attach.clone()), &tell).map_err(|error| {
+        let started = engine.run(request, image, Some(streams.attach.clone()), &tell).map_err(|error| {
             signals.failed();
             Failure::running(error)
         })?;

@@ -3,11 +3,17 @@ use crate::fixtures::config;
 
 const ID: &str = "0123456789ab0123456789ab0123456789ab0123456789ab0123456789ab0123";
 
-fn image(config: &str) -> Image {
+fn image(config: &str) -> Image<'static> {
     let json = format!(
         r#"{{"os":"linux","architecture":"amd64","config":{config},"rootfs":{{"type":"layers","diff_ids":["sha256:00"]}}}}"#
     );
-    Image { id: "sha256:00".to_owned(), rootfs: "/rootfs".into(), configuration: serde_json::from_str(&json).unwrap() }
+    Image {
+        id: "sha256:00".to_owned(),
+        rootfs: vec!["/rootfs".into()],
+        configuration: serde_json::from_str(&json).unwrap(),
+        notes: Vec::new(),
+        _hold: None,
+    }
 }
 
 fn strings(texts: &[&str]) -> Vec<String> {

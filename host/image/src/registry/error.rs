@@ -171,7 +171,7 @@ impl RegistryError {
         let Self::Transport { source, .. } = self else { return false };
         match &**source {
             ureq::Error::HostNotFound => true,
-            ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+            ureq::Error::Io(error) => error.kind() == std::io::ErrorKind::ConnectionRefused || is_unknown_host(error),
             _ => false,
         }
     }
@@ -190,6 +190,14 @@ impl RegistryError {
 /// Too many requests, a time-out, or a server that is not well.
 pub(super) fn is_transient_status(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
+}
+
+/// Whether a name means no host. The standard library has no kind of error for what getaddrinfo(3) says.
+fn is_unknown_host(error: &std::io::Error) -> bool {
+    const WSAHOST_NOT_FOUND: i32 = 11001;
+    let text = error.to_string();
+    let unix = text.starts_with("failed to lookup address information") && !text.contains("Temporary");
+    unix || error.raw_os_error() == Some(WSAHOST_NOT_FOUND)
 }
 
 fn is_transient(error: &ureq::Error) -> bool {
@@ -250,6 +258,18 @@ mod tests {
         assert_eq!(explain(br#"{"errors":"x"}"#), "");
         let long = format!(r#"{{"error":"{}"}}"#, "x".repeat(5000));
         assert_eq!(explain(long.as_bytes()).len(), 300);
+    }
+
+    #[test]
+    fn who_is_not_there_is_not_waited_for() {
+        let absent = |error| RegistryError::Transport {
+            url: String::new(),
+            source: Box::new(ureq::Error::Io(std::io::Error::other(error))),
+        };
+        let lookup = "failed to lookup address information: ";
+        assert!(absent(format!("{lookup}Name or service not known")).is_absent());
+        assert!(!absent(format!("{lookup}Temporary failure in name resolution")).is_absent());
+        assert!(!absent("connection reset".to_owned()).is_absent());
     }
 
     #[test]

@@ -113,6 +113,9 @@ pub enum StoreError {
         /// The limit.
         limit: u64,
     },
+    /// It cannot be told which images are in use, so that none may go.
+    #[error("cannot tell which images containers have")]
+    Users(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A file of the store is damaged.
     #[error("{} is damaged", .path.display())]
     Damaged {

@@ -1,11 +1,13 @@
 //! How much room images take.
 
 use super::collect::allocated;
+use super::lease::Thing;
 use super::{Store, StoreError, StoredImage, hex};
 use crate::layer::index::Index;
 use hull_platform::file;
 use oci_spec::image::Digest;
 use std::collections::{HashMap, HashSet};
+use std::fs;
 
 /// The room that the store takes on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +64,42 @@ impl Store {
         let path = self.layer_path(hex(diff_id)?).join("index");
         let lengths = Index::lengths(&path).map_err(|error| StoreError::damaged(&path, error))?;
         Ok(lengths.1)
+    }
+
+    /// The room on the disk that would be free again without the images that are not in `used`: what images share counts
+    /// only if none of those that have it is.
+    ///
+    /// # Errors
+    /// Those of the disk.
+    pub fn reclaimable(&self, used: &HashSet<Digest>) -> Result<u64, StoreError> {
+        let _guard = self.lock()?;
+        let mut needed = self.leased()?;
+        for image in self.images()?.iter().filter(|image| used.contains(&image.id)) {
+            needed.extend(self.things_of(image)?);
+        }
+        let mut bytes = 0;
+        for (directory, thing) in [("blobs/sha256", Thing::Blob as fn(String) -> Thing), ("layers", Thing::Layer)] {
+            bytes += self.allocated_besides(directory, |name| needed.contains(&thing(name.to_owned())))?;
+        }
+        bytes += self.allocated_besides("rootfs", |name| {
+            name.strip_suffix(".erofs").is_some_and(|chain| needed.contains(&Thing::RootFs(chain.to_owned())))
+        })?;
+        Ok(bytes)
+    }
+
+    fn allocated_besides(&self, name: &str, needed: impl Fn(&str) -> bool) -> Result<u64, StoreError> {
+        let directory = self.root.join(name);
+        let failed = |error| StoreError::io("read", &directory, error);
+        let mut bytes = 0;
+        for entry in fs::read_dir(&directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            if needed(&name) {
+                continue;
+            }
+            bytes += if path.is_dir() { allocated(&path) } else { file::allocated_bytes(&path).unwrap_or_default() };
+        }
+        Ok(bytes)
     }
 
     /// The room that everything takes.

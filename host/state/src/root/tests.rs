@@ -11,7 +11,7 @@ fn record(digit: u8, name: &str) -> ContainerRecord {
         created_at: Timestamp::UNIX_EPOCH,
         image: "hull/busybox".to_owned(),
         image_id: "sha256:00".to_owned(),
-        image_rootfs: "/images/rootfs.erofs".into(),
+        image_rootfs: vec!["/images/rootfs.erofs".into()],
         config: ContainerConfig { command: vec!["sh".to_owned()], ..Default::default() },
     }
 }

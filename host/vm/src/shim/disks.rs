@@ -1,15 +1,15 @@
 //! Puts the files of containers into the two window disks of a VM.
 
 use super::vmm_link::{Vmm, VmmError};
-use super::windows::{ImageUse, Images, Window, WindowError};
+use super::windows::{Images, Window, WindowError};
 use crate::control::{Disk, Order};
 use hull_platform::handle::Handle;
 use hull_protocol::agent::{Extent, RootDisk};
 use hull_virtio::device::block::CAPACITY;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Why a container's files cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +53,7 @@ pub struct Disks {
 /// The files of one container, mapped.
 #[derive(Debug)]
 pub struct Mounted {
-    image: PathBuf,
+    image: Vec<PathBuf>,
     data: Disk,
     /// Where they are.
     pub root: RootDisk,
@@ -66,12 +66,12 @@ impl Default for Disks {
 }
 
 impl Disks {
-    /// Maps an image, if no other container has it mapped already, and a container's data, which goes when the container
+    /// Maps the files of an image, if no other container has it mapped already, and a container's data, which goes when the container
     /// ends if it is `scratch`.
     ///
     /// # Errors
     /// See [`DiskError`]; then nothing stays mapped.
-    pub fn mount(&self, vmm: &Vmm, image: &Path, data: &Path, scratch: bool) -> Result<Mounted, DiskError> {
+    pub fn mount(&self, vmm: &Vmm, image: &[PathBuf], data: &Path, scratch: bool) -> Result<Mounted, DiskError> {
         let image_extent = self.map_image(vmm, image)?;
         let disk = if scratch { Disk::Scratch } else { Disk::Data };
         match self.map_data(vmm, disk, data) {
@@ -92,20 +92,29 @@ impl Disks {
         self.release_image(vmm, &mounted.image);
     }
 
-    fn map_image(&self, vmm: &Vmm, path: &Path) -> Result<Extent, DiskError> {
-        let (file, length) = open(path, OpenOptions::new().read(true))?;
+    fn map_image(&self, vmm: &Vmm, files: &[PathBuf]) -> Result<Extent, DiskError> {
         // The lock is kept until the image is mapped: the next user of it must not be told before that it is.
-        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        match images.acquire(path, length).map_err(|source| DiskError::Window { path: path.to_owned(), source })? {
-            ImageUse::Mapped(extent) => Ok(extent),
-            ImageUse::MapAt(extent) => {
-                let mapped = map(vmm, Disk::Images, extent, path, file);
-                if mapped.is_err() {
-                    images.release(path);
+        let mut images = self.images();
+        if let Some(extent) = images.join(files) {
+            return Ok(extent);
+        }
+        let lengths = files.iter().map(|path| length_of(path)).collect::<Result<Vec<_>, _>>()?;
+        let (whole, pieces) = images
+            .take(files, &lengths)
+            .map_err(|source| DiskError::Window { path: files.first().cloned().unwrap_or_default(), source })?;
+        for (index, (path, piece)) in files.iter().zip(&pieces).enumerate() {
+            // Opened one by one: an image may have more layers than a process has descriptors.
+            let mapped = open(path, OpenOptions::new().read(true))
+                .and_then(|(file, _)| map(vmm, Disk::Images, *piece, path, file));
+            if let Err(error) = mapped {
+                images.leave(files);
+                if unmap_all(vmm, &pieces[..index]) {
+                    images.give_back(&pieces);
                 }
-                mapped.map(|()| extent)
+                return Err(error);
             }
         }
+        Ok(whole)
     }
 
     fn map_data(&self, vmm: &Vmm, disk: Disk, path: &Path) -> Result<Extent, DiskError> {
@@ -115,8 +124,12 @@ impl Disks {
         Ok(extent)
     }
 
-    fn data(&self) -> std::sync::MutexGuard<'_, Window> {
+    fn data(&self) -> MutexGuard<'_, Window> {
         self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn images(&self) -> MutexGuard<'_, Images> {
+        self.images.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn release_data(&self, vmm: &Vmm, disk: Disk, extent: Extent) {
@@ -126,12 +139,19 @@ impl Disks {
         }
     }
 
-    fn release_image(&self, vmm: &Vmm, path: &Path) {
-        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(extent) = images.release(path) {
-            unmap(vmm, Disk::Images, extent);
+    fn release_image(&self, vmm: &Vmm, files: &[PathBuf]) {
+        let mut images = self.images();
+        if let Some(pieces) = images.leave(files)
+            && unmap_all(vmm, &pieces)
+        {
+            images.give_back(&pieces);
         }
     }
+}
+
+fn length_of(path: &Path) -> Result<u64, DiskError> {
+    let length = fs::metadata(path).map(|metadata| metadata.len());
+    length.map_err(|source| DiskError::Open { path: path.to_owned(), source })
 }
 
 fn open(path: &Path, options: &OpenOptions) -> Result<(File, u64), DiskError> {
@@ -144,6 +164,12 @@ fn open(path: &Path, options: &OpenOptions) -> Result<(File, u64), DiskError> {
 fn map(vmm: &Vmm, disk: Disk, extent: Extent, path: &Path, file: File) -> Result<(), DiskError> {
     let mapped = vmm.order(&Order::Map { disk, extent }, &[&Handle::from(file)]);
     mapped.map_err(|source| DiskError::Vmm { path: path.to_owned(), source })
+}
+
+/// Unmaps every piece, whatever becomes of the others; whether all of them are unmapped.
+fn unmap_all(vmm: &Vmm, pieces: &[Extent]) -> bool {
+    let left = pieces.iter().filter(|piece| !unmap(vmm, Disk::Images, **piece)).count();
+    left == 0
 }
 
 fn unmap(vmm: &Vmm, disk: Disk, extent: Extent) -> bool {

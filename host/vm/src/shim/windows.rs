@@ -6,7 +6,7 @@
 
 use hull_protocol::agent::Extent;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Ranges begin at multiples of this.
 const ALIGNMENT: u64 = 1 << 20;
@@ -71,20 +71,20 @@ impl Window {
     }
 }
 
-/// What an image needs to be usable in this VM.
-#[derive(Debug, PartialEq, Eq)]
-pub enum ImageUse {
-    /// Another container maps it already.
-    Mapped(Extent),
-    /// It has a range, but the caller has to map it there.
-    MapAt(Extent),
-}
-
-/// The `images` window: every image is mapped once, however many containers use it.
+/// The `images` window: every image is mapped once, however many containers use it. An image is files, one behind the other
+/// in one range.
 #[derive(Debug)]
 pub struct Images {
     window: Window,
-    used: BTreeMap<PathBuf, (Extent, usize)>,
+    used: BTreeMap<Vec<PathBuf>, Mapped>,
+}
+
+/// An image in the window.
+#[derive(Debug)]
+struct Mapped {
+    whole: Extent,
+    pieces: Vec<Extent>,
+    users: usize,
 }
 
 impl Images {
@@ -93,31 +93,48 @@ impl Images {
         Self { window: Window::new(size), used: BTreeMap::new() }
     }
 
-    /// Counts one more user of the image in the file `path`, which is `length` bytes long.
+    /// Counts one more user of the image that these files are, if it is mapped; where it is.
+    pub fn join(&mut self, files: &[PathBuf]) -> Option<Extent> {
+        let mapped = self.used.get_mut(files)?;
+        mapped.users += 1;
+        Some(mapped.whole)
+    }
+
+    /// Takes a range for an image that is not mapped; the caller has to map each file into its piece of it. It has one user.
     ///
     /// # Errors
     /// See [`WindowError`].
-    pub fn acquire(&mut self, path: &Path, length: u64) -> Result<ImageUse, WindowError> {
-        if let Some((extent, users)) = self.used.get_mut(path) {
-            *users += 1;
-            return Ok(ImageUse::Mapped(*extent));
+    pub fn take(&mut self, files: &[PathBuf], lengths: &[u64]) -> Result<(Extent, Vec<Extent>), WindowError> {
+        if let Some(length) = lengths.iter().find(|length| **length == 0 || !length.is_multiple_of(BLOCK)) {
+            return Err(WindowError::Length(*length));
         }
-        let extent = self.window.take(length)?;
-        self.used.insert(path.to_owned(), (extent, 1));
-        Ok(ImageUse::MapAt(extent))
+        let total = lengths.iter().try_fold(0_u64, |sum, length| sum.checked_add(*length));
+        let whole = self.window.take(total.ok_or(WindowError::Full(u64::MAX))?)?;
+        let mut offset = whole.offset;
+        let mut pieces = Vec::with_capacity(lengths.len());
+        for &length in lengths {
+            pieces.push(Extent { offset, length });
+            offset += length;
+        }
+        self.used.insert(files.to_owned(), Mapped { whole, pieces: pieces.clone(), users: 1 });
+        Ok((whole, pieces))
     }
 
-    /// Counts one user less; the range to unmap if that was the last one.
-    pub fn release(&mut self, path: &Path) -> Option<Extent> {
-        let (extent, users) = self.used.get_mut(path)?;
-        *users -= 1;
-        if *users > 0 {
+    /// Counts one user less; the pieces to unmap if that was the last one. Their range is still taken.
+    pub fn leave(&mut self, files: &[PathBuf]) -> Option<Vec<Extent>> {
+        let mapped = self.used.get_mut(files)?;
+        mapped.users -= 1;
+        if mapped.users > 0 {
             return None;
         }
-        let extent = *extent;
-        self.used.remove(path);
-        self.window.give_back(extent);
-        Some(extent)
+        self.used.remove(files).map(|mapped| mapped.pieces)
+    }
+
+    /// Gives back the range of these pieces.
+    pub fn give_back(&mut self, pieces: &[Extent]) {
+        if let Some(first) = pieces.first() {
+            self.window.give_back(*first);
+        }
     }
 }
 
@@ -176,13 +193,37 @@ mod tests {
     #[test]
     fn an_image_is_mapped_once_and_unmapped_by_its_last_user() {
         let mut images = Images::new(CAPACITY);
-        let (busybox, alpine) = (Path::new("/i/busybox"), Path::new("/i/alpine"));
-        let ImageUse::MapAt(extent) = images.acquire(busybox, 8192).unwrap() else { panic!("not new") };
-        assert_eq!(images.acquire(busybox, 8192), Ok(ImageUse::Mapped(extent)));
-        assert!(matches!(images.acquire(alpine, 4096), Ok(ImageUse::MapAt(other)) if other.offset != extent.offset));
-        assert_eq!(images.release(busybox), None);
-        assert_eq!(images.release(busybox), Some(extent));
-        assert_eq!(images.release(busybox), None, "nobody uses it");
-        assert_eq!(images.acquire(busybox, 8192), Ok(ImageUse::MapAt(extent)));
+        let files = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let (node, other) = (files(&["/i/node", "/l/base", "/l/node"]), files(&["/i/other", "/l/base"]));
+        assert_eq!(images.join(&node), None);
+        let (whole, pieces) = images.take(&node, &[8192, 3 * MIB, 4096]).unwrap();
+        assert_eq!(whole, Extent { offset: MIB, length: 3 * MIB + 12288 });
+        let expected = [(MIB, 8192), (MIB + 8192, 3 * MIB), (4 * MIB + 8192, 4096)];
+        assert_eq!(pieces, expected.map(|(offset, length)| Extent { offset, length }));
+        assert_eq!(images.join(&node), Some(whole));
+        // The base is part of the other image too, and lies there once more.
+        let (beside, _) = images.take(&other, &[4096, 3 * MIB]).unwrap();
+        assert_eq!(beside.offset, 5 * MIB);
+        assert_eq!(images.leave(&node), None);
+        assert_eq!(images.leave(&node), Some(pieces.clone()));
+        assert_eq!(images.leave(&node), None, "nobody uses it");
+        assert_ne!(images.take(&node, &[4096; 3]).unwrap().0.offset, whole.offset, "it may still be mapped there");
+        images.leave(&node).unwrap();
+        images.give_back(&pieces);
+        assert_eq!(images.take(&node, &[4096; 3]).unwrap().0.offset, whole.offset);
+    }
+
+    #[test]
+    fn an_image_that_cannot_lie_there_is_refused() {
+        let mut images = Images::new(8 * MIB);
+        let files = [PathBuf::from("/i/a"), PathBuf::from("/l/b")];
+        for lengths in [[4096, 0], [4095, 4096], [4097, 4095]] {
+            assert!(matches!(images.take(&files, &lengths), Err(WindowError::Length(_))), "{lengths:?}");
+        }
+        assert_eq!(images.take(&[], &[]), Err(WindowError::Length(0)));
+        for lengths in [[7 * MIB, MIB], [u64::MAX - 4095, u64::MAX - 4095]] {
+            assert!(matches!(images.take(&files, &lengths), Err(WindowError::Full(_))), "{lengths:?}");
+        }
+        assert_eq!(images.join(&files), None);
     }
 }

@@ -3,7 +3,7 @@
 use super::rig::*;
 use hull_protocol::agent::{Answer, Event, GuestFrame, Hello, Outcome, VERSION};
 use hull_protocol::frame::MAX_FRAME;
-use hull_protocol::shim::{Call, Reply, Request, ShimErrorCode};
+use hull_protocol::shim::{self, Call, Reply, Request, ShimErrorCode};
 use hull_state::Status;
 use std::io::{Read, Write};
 
@@ -116,7 +116,7 @@ fn clients_that_make_no_sense_hurt_nobody() {
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         b"\x02\0\0\0{}",
         b"\x04\0\0\0null",
-        &frame(r#"{"version":1,"request":"dance"}"#),
+        &frame(&format!(r#"{{"version":{},"request":"dance"}}"#, shim::VERSION)),
     ] {
         let client = rig.connect();
         (&client.0).write_all(nonsense).unwrap();
@@ -143,7 +143,8 @@ fn a_client_of_another_version_can_look_and_stop_but_nothing_else() {
             panic!("it did something")
         };
         assert_eq!(error.code, ShimErrorCode::Version);
-        assert!(error.message.contains("version 1") && error.message.contains("version 7"), "{}", error.message);
+        let ours = format!("version {}", shim::VERSION);
+        assert!(error.message.contains(&ours) && error.message.contains("version 7"), "{}", error.message);
     }
     assert!(matches!(ask(r#"{"version":7,"request":"status"}"#), Reply::Status(_)));
     assert_eq!(ask(r#"{"version":7,"request":"stop_vm"}"#), Reply::Done);

@@ -2,7 +2,7 @@
 
 use super::rig::*;
 use crate::control::{Disk, MachineEnd, Report};
-use hull_protocol::agent::{ErrorCode, Event, GuestFrame, Request as Ask};
+use hull_protocol::agent::{ErrorCode, Event, Extent, GuestFrame, Request as Ask};
 use hull_protocol::shim::{Reply, Request, ShimErrorCode};
 use hull_state::Status;
 use std::io::Write;
@@ -20,7 +20,12 @@ fn a_container_runs_and_everything_is_recorded_and_cleared_away() {
     let running = state(&dir);
     assert_eq!((running.status, running.pid, running.vm), (Status::Running, Some(42), Some(rig.shim.vm.id().clone())));
     assert!(running.started_at.is_some());
-    assert_eq!(rig.vmm.mapped(), [(Disk::Images, start.root.image), (Disk::Data, start.root.data)]);
+    // The image's two files lie in one range, one behind the other.
+    let image = start.root.image;
+    let pieces = [(image.offset, 8192), (image.offset + 8192, 4096)];
+    let [metadata, layer] = pieces.map(|(offset, length)| (Disk::Images, Extent { offset, length }));
+    assert_eq!(rig.vmm.mapped(), [metadata, layer, (Disk::Data, start.root.data)]);
+    assert_eq!(image.length, 12288);
 
     streams.stdout.take().unwrap().write_all(b"out").unwrap();
     streams.stderr.take().unwrap().write_all(b"err").unwrap();
@@ -102,7 +107,7 @@ fn a_command_that_does_not_exist_is_recorded_as_docker_does() {
 fn a_missing_image_is_said_by_name() {
     let mut rig = Rig::up(OWN);
     let (_, mut plan) = rig.container(1);
-    plan.image = "/nowhere/rootfs.erofs".into();
+    plan.image[1] = "/nowhere/rootfs.erofs".into();
     let Reply::Error(error) = rig.ask(Request::Start(Box::new(plan), None)) else { panic!("it started") };
     assert!(error.message.starts_with("cannot open /nowhere/rootfs.erofs: No such file"), "{}", error.message);
     rig.join();

@@ -22,7 +22,7 @@ fn an_image_is_mapped_once_and_everything_is_given_back() {
     let (one_id, two_id) = (one.container.clone(), two.container.clone());
     let streams = [run(&rig, one), run(&rig, two.clone())];
     let disks: Vec<_> = rig.vmm.mapped().into_iter().map(|(disk, _)| disk).collect();
-    assert_eq!(disks, [Disk::Images, Disk::Data, Disk::Data]);
+    assert_eq!(disks, [Disk::Images, Disk::Images, Disk::Data, Disk::Data]);
     let Reply::Status(status) = rig.ask(Request::Status) else { panic!() };
     assert_eq!((rig.shim.roster.all().len(), status.kernel.as_deref()), (2, Some("6.12-test")));
 

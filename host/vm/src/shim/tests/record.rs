@@ -14,7 +14,7 @@ pub fn container(id: &ContainerId) -> ContainerRecord {
         created_at: Timestamp::UNIX_EPOCH,
         image: "hull/test".into(),
         image_id: String::new(),
-        image_rootfs: "/nowhere".into(),
+        image_rootfs: vec!["/nowhere".into()],
         config: ContainerConfig::default(),
     }
 }

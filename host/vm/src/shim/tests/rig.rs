@@ -196,8 +196,11 @@ impl Rig {
     pub fn container(&self, number: u8) -> (ContainerDir, ContainerPlan) {
         let id = ContainerId::from_bytes([number; 32]);
         let dir = self.shim.state.create_container(&super::record::container(&id)).unwrap();
-        let image = self.root.path().join("rootfs.erofs");
-        fs::write(&image, [0; 8192]).unwrap();
+        let image = [("rootfs.erofs", 8192), ("layer", 4096)].map(|(name, length)| {
+            let path = self.root.path().join(name);
+            fs::write(&path, vec![0; length]).unwrap();
+            path
+        });
         fs::write(dir.data_path(), [0; 4096]).unwrap();
         let plan = ContainerPlan {
             container: id,
@@ -207,7 +210,7 @@ impl Rig {
             tty: false,
             open_stdin: false,
             stdin_once: false,
-            image,
+            image: image.into(),
             stop_signal: 15,
             stop_timeout_seconds: 10,
             auto_remove: false,
