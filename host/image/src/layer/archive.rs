@@ -116,9 +116,23 @@ impl<R: BufRead> Archive<R> {
     }
 
     fn skip_rest(&mut self) -> Result<(), LayerError> {
-        self.left = self.left.checked_add(self.padding).ok_or(self.malformed("an entry's size is out of range"))?;
-        self.padding = 0;
-        self.copy(self.left, |_| Ok(()))
+        self.copy(self.left, |_| Ok(()))?;
+        // There are archives that end with the last entry's last byte; nothing of them is missing.
+        while self.padding > 0 {
+            let length = match self.source.fill_buf() {
+                Ok(piece) => usize::try_from(self.padding).map_or(piece.len(), |padding| padding.min(piece.len())),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(LayerError::Decompress(error)),
+            };
+            if length == 0 {
+                self.padding = 0;
+                break;
+            }
+            self.source.consume(length);
+            self.padding -= length as u64;
+            self.offset += length as u64;
+        }
+        Ok(())
     }
 
     /// The next header that is not the end; none at the end.

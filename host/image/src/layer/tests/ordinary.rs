@@ -225,3 +225,13 @@ fn archives_may_end_without_a_marker_and_have_anything_behind_it() {
     assert_eq!(lay_out(&more, &Limits::default()).unwrap().content("f"), b"x");
     assert_eq!(lay_out(b"", &Limits::default()).unwrap().tree, Tree::default());
 }
+
+#[test]
+fn an_archive_may_end_with_its_last_byte_of_content() {
+    let archive = Tar::default().file("first", &[1; 700]).file("last", &[2; 700]).end();
+    // Two headers, a first content in whole blocks, a second without what fills its block up.
+    let content = 512 + 1024 + 512 + 700;
+    assert!(lay_out(&archive[..content], &Limits::default()).is_ok());
+    assert!(lay_out(&archive[..content + 100], &Limits::default()).is_ok());
+    assert!(lay_out(&archive[..content - 1], &Limits::default()).is_err());
+}
