@@ -87,7 +87,7 @@ pub trait VirtioDevice: Send {
     fn stop_queue(&mut self, index: u16) -> Option<QueueState>;
 }
 
-/// What a device offers that has no features of its own but `own`: modern virtio, event indices, indirect tables.
+/// What a device offers whose own features are `own`: those, and modern virtio, event indices, indirect tables.
 #[cfg(unix)]
 fn features(own: &[u32]) -> u64 {
     use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;

@@ -76,6 +76,18 @@ pub(crate) fn send(stream: BorrowedFd<'_>, from: &Buffers<'_>) -> io::Result<usi
     })
 }
 
+/// Has no read or write of this open file wait any more, by whichever descriptor.
+///
+/// # Errors
+/// Those of `fcntl(2)`.
+pub(crate) fn set_nonblocking(file: BorrowedFd<'_>) -> io::Result<()> {
+    let checked = |result: libc::c_int| if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) };
+    // SAFETY: reads the flags of a descriptor that is open while it is borrowed.
+    let flags = checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFL) })?;
+    // SAFETY: sets them; no memory is passed.
+    checked(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags | libc::O_NONBLOCK) }).map(drop)
+}
+
 /// Calls `call`, again whenever a signal interrupts it, with the first [`PIECES`] pieces of `buffers`. They are valid for
 /// reads and writes during the call: each is a `VolatileSlice`, which promises that for as long as the memory is
 /// borrowed, and `buffers` borrows it. They are not accessed through references anywhere, so nothing aliases them.

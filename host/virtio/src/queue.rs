@@ -94,8 +94,7 @@ pub struct Queue {
     memory: Arc<GuestMemory>,
     ring: virtio_queue::Queue,
     layout: Layout,
-    event_idx: bool,
-    indirect: bool,
+    features: u64,
 }
 
 impl Queue {
@@ -116,8 +115,7 @@ impl Queue {
         ring.try_set_desc_table_address(GuestAddress(layout.descriptors)).map_err(unusable)?;
         ring.try_set_avail_ring_address(GuestAddress(layout.available)).map_err(unusable)?;
         ring.try_set_used_ring_address(GuestAddress(layout.used)).map_err(unusable)?;
-        let event_idx = features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0;
-        ring.set_event_idx(event_idx);
+        ring.set_event_idx(features & (1 << VIRTIO_RING_F_EVENT_IDX) != 0);
         ring.set_ready(true);
         if layout.available == 0 || !ring.is_valid(&*memory) {
             return Err(QueueError::Layout(layout));
@@ -125,7 +123,7 @@ impl Queue {
         ring.set_next_avail(next_available);
         let used = ring.used_idx(&*memory, Ordering::Acquire)?;
         ring.set_next_used(used.0);
-        Ok(Self { memory, ring, layout, event_idx, indirect: features & (1 << VIRTIO_RING_F_INDIRECT_DESC) != 0 })
+        Ok(Self { memory, ring, layout, features })
     }
 
     /// The memory that chains of this queue point into.
@@ -142,7 +140,7 @@ impl Queue {
             return Ok(false);
         };
         chain
-            .walk(&self.memory, self.layout, head, self.indirect)
+            .walk(&self.memory, self.layout, head, self.has(VIRTIO_RING_F_INDIRECT_DESC))
             .map_err(|source| QueueError::Chain { head, source })?;
         Ok(true)
     }
@@ -186,7 +184,7 @@ impl Queue {
         // With event indices, only `virtio-queue` knows the range since the last time; it also has the fence that
         // orders the used index before what is read here.
         let wanted = self.ring.needs_notification(&*self.memory)?;
-        if self.event_idx {
+        if self.has(VIRTIO_RING_F_EVENT_IDX) {
             return Ok(wanted);
         }
         let flags: u16 = self
@@ -194,6 +192,16 @@ impl Queue {
             .load(GuestAddress(self.layout.available), Ordering::Relaxed)
             .map_err(virtio_queue::Error::GuestMemory)?;
         Ok(u32::from(u16::from_le(flags)) & VRING_AVAIL_F_NO_INTERRUPT == 0)
+    }
+
+    /// Whether the feature of this bit was negotiated.
+    pub fn has(&self, feature: u32) -> bool {
+        self.features & (1 << feature) != 0
+    }
+
+    /// Number of descriptors.
+    pub fn size(&self) -> u16 {
+        self.layout.size
     }
 
     /// Where it stands.
@@ -262,6 +270,11 @@ impl ActiveQueue {
         if let Err(error) = self.kick.clear() {
             log::warn!("{}: cannot clear the kick: {error}", self.name);
         }
+    }
+
+    /// Number of descriptors.
+    pub fn size(&self) -> u16 {
+        self.queue.size()
     }
 
     /// Where it stands.

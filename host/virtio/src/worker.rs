@@ -109,6 +109,10 @@ impl<H: QueueHandler> QueueService<H> {
     pub(crate) fn queue(&self) -> &ActiveQueue {
         &self.queue
     }
+
+    pub(crate) fn handler(&self) -> &H {
+        &self.handler
+    }
 }
 
 impl<H: QueueHandler> Service for QueueService<H> {

@@ -12,9 +12,8 @@ use super::layout;
 use super::running::Kicks;
 use hull_hypervisor::GuestIo;
 use hull_platform::handle::Handle;
+use hull_virtio::device::console::FileOutput;
 use hull_virtio::transport::mmio::MmioTransport;
-use std::fs::File;
-use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
 const KEYBOARD: u16 = 0x64;
@@ -29,7 +28,7 @@ const EMPTY: u8 = 0x60;
 pub struct Bus {
     // One lock a device, for registers only: the data path does not come here.
     devices: Vec<Mutex<MmioTransport>>,
-    console: Mutex<File>,
+    serial: Serial,
     kicks: Kicks,
 }
 
@@ -37,7 +36,7 @@ impl Bus {
     /// A bus with these devices; what is written to the serial port goes to `console`, and a reset stops every vCPU.
     pub fn new(devices: Vec<MmioTransport>, console: Handle, kicks: Kicks) -> Self {
         let devices = devices.into_iter().map(Mutex::new).collect();
-        Self { devices, console: Mutex::new(console.into()), kicks }
+        Self { devices, serial: Serial::new(console), kicks }
     }
 
     fn with_device(&self, address: u64, access: impl FnOnce(&mut MmioTransport, u64)) -> bool {
@@ -69,11 +68,71 @@ impl GuestIo for Bus {
     fn port_write(&self, port: u16, data: &[u8]) {
         match (port, data) {
             (KEYBOARD, [PULSE_RESET]) => self.kicks.all(),
-            // The shim drains the console and caps what it keeps; if it is gone, so will be this machine.
-            (SERIAL_DATA, [_]) => {
-                let _ = self.console.lock().unwrap_or_else(PoisonError::into_inner).write_all(data);
-            }
+            (SERIAL_DATA, [_]) => self.serial.write(data),
             _ => {}
         }
+    }
+}
+
+/// The serial port's way out. A vCPU that writes there can do nothing else meanwhile and cannot be stopped, so it waits
+/// for nobody: what the console does not take at once is lost.
+struct Serial {
+    /// `None` if it might have to be waited for.
+    console: Option<FileOutput>,
+    lost: Mutex<u64>,
+}
+
+impl Serial {
+    fn new(console: Handle) -> Self {
+        let console = FileOutput::new(console.into());
+        let console = console.inspect_err(|error| log::warn!("no serial port: its console may block: {error}")).ok();
+        Self { console, lost: Mutex::new(0) }
+    }
+
+    fn write(&self, bytes: &[u8]) {
+        let sent = self.console.as_ref().map_or(0, |console| console.send(bytes).unwrap_or(0));
+        let left = bytes.len().saturating_sub(sent) as u64;
+        if left > 0 {
+            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+            *lost = lost.saturating_add(left);
+            // A guest can go on without end: said at 1, 2, 4, ….
+            if lost.is_power_of_two() {
+                log::warn!("serial port: the console took no more; bytes lost so far: {lost}");
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, pipe};
+    use std::os::fd::OwnedFd;
+    use std::sync::Arc;
+    use std::sync::mpsc::channel;
+    use std::thread;
+    use std::time::Duration;
+
+    #[test]
+    fn a_serial_port_that_nobody_reads_loses_bytes_and_counts_them() {
+        let (mut reader, writer) = pipe().unwrap();
+        let serial = Arc::new(Serial::new(Handle::from(OwnedFd::from(writer))));
+        let (done, is_done) = channel();
+        let vcpu = Arc::clone(&serial);
+        // On a thread, because one that waits would do so for ever.
+        thread::spawn(move || {
+            for _ in 0..100_000 {
+                vcpu.write(b"x");
+            }
+            drop(vcpu);
+            done.send(()).unwrap();
+        });
+        is_done.recv_timeout(Duration::from_secs(20)).expect("nobody is waited for");
+        let lost = *serial.lost.lock().unwrap();
+        drop(serial);
+        let mut kept = Vec::new();
+        reader.read_to_end(&mut kept).unwrap();
+        assert!(lost > 0);
+        assert_eq!(kept.len() as u64 + lost, 100_000);
     }
 }

@@ -87,7 +87,7 @@ impl VirtioDevice for BlockDevice {
     }
 
     fn write_config(&mut self, _offset: u64, _data: &[u8]) {
-        // Only the cache mode could be written, and it is not offered: the guest always flushes (§5.2.5).
+        // Only the cache mode could be written, and it is not offered: a guest flushes, or has said that it cannot (§5.2.5).
     }
 
     fn start_queue(&mut self, index: u16, queue: ActiveQueue) -> Result<(), StartError> {

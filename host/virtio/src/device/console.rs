@@ -12,12 +12,13 @@ mod output;
 #[cfg(test)]
 mod tests;
 
+pub use output::FileOutput;
+
 use crate::device::{Description, QueueState, StartError, VirtioDevice, features, read_space};
 use crate::queue::{ActiveQueue, warn_failed};
 use crate::worker::{FIRST_TOKEN, Service, Worker};
 use handler::ConsoleHandler;
 use hull_platform::wait::{Interest, Ready, WaitSet};
-use output::FileOutput;
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
@@ -40,10 +41,10 @@ pub struct ConsoleDevice {
 }
 
 impl ConsoleDevice {
-    /// A console that writes to `output`.
+    /// A console that writes to `output`, which becomes non-blocking for all who share it: see [`FileOutput::new`].
     ///
     /// # Errors
-    /// Too many open files.
+    /// None that is expected.
     pub fn new(output: File) -> io::Result<Self> {
         Ok(Self { output: Arc::new(FileOutput::new(output)?), receive: None, transmit: None })
     }

@@ -27,15 +27,22 @@ const PER_SECOND: NonZeroU64 = NonZeroU64::new(256 << 10).expect("not zero");
 const BURST: NonZeroU64 = NonZeroU64::new(64 << 10).expect("not zero");
 
 /// The device.
-#[derive(Default)]
 pub struct RngDevice {
+    /// As the last worker left it, so that a driver which starts the queue again and again gains nothing by that.
+    limit: RateLimit,
     worker: Option<Worker<QueueService<RngHandler>>>,
 }
 
 impl RngDevice {
     /// A device that no driver has started.
     pub fn new() -> Self {
-        Self::default()
+        Self { limit: RateLimit::new(PER_SECOND, BURST), worker: None }
+    }
+}
+
+impl Default for RngDevice {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -59,7 +66,7 @@ impl VirtioDevice for RngDevice {
         if self.worker.is_some() {
             return Err(StartError::Running { index });
         }
-        let worker = Worker::start("rng0".to_owned(), QueueService::new(RngHandler::new(), queue));
+        let worker = Worker::start("rng0".to_owned(), QueueService::new(RngHandler::new(self.limit), queue));
         self.worker = Some(worker.map_err(|(source, _)| StartError::Worker { index, source })?);
         Ok(())
     }
@@ -68,7 +75,9 @@ impl VirtioDevice for RngDevice {
         if index != 0 {
             return None;
         }
-        Some(self.worker.take()?.stop().queue().state())
+        let service = self.worker.take()?.stop();
+        self.limit = service.handler().limit;
+        Some(service.queue().state())
     }
 }
 
@@ -79,8 +88,8 @@ pub(crate) struct RngHandler {
 }
 
 impl RngHandler {
-    pub(crate) fn new() -> Self {
-        Self { limit: RateLimit::new(PER_SECOND, BURST), chain: Chain::default() }
+    fn new(limit: RateLimit) -> Self {
+        Self { limit, chain: Chain::default() }
     }
 
     fn fill(&self, queue: &Queue) -> Result<usize, QueueError> {

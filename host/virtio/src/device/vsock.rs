@@ -25,7 +25,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use super::read_space;
+use super::{features, read_space};
 use crate::device::{Description, QueueState, StartError, VirtioDevice};
 use crate::queue::ActiveQueue;
 use crate::worker::Worker;
@@ -33,9 +33,7 @@ use hub::{Expected, Hub};
 use hull_platform::socket::LocalStream;
 use service::VsockService;
 use std::io;
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
 use virtio_bindings::virtio_ids::VIRTIO_ID_VSOCK;
-use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 
 /// `VIRTIO_VSOCK_F_STREAM` (§5.10.3).
 const VIRTIO_VSOCK_F_STREAM: u32 = 0;
@@ -115,11 +113,9 @@ impl VsockDevice {
 
 impl VirtioDevice for VsockDevice {
     fn describe(&self) -> Description {
-        let features =
-            [VIRTIO_VSOCK_F_STREAM, VIRTIO_F_VERSION_1, VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC];
         Description {
             device_id: VIRTIO_ID_VSOCK,
-            features: features.iter().fold(0, |features, bit| features | 1 << bit),
+            features: features(&[VIRTIO_VSOCK_F_STREAM]),
             queue_sizes: vec![QUEUE_SIZE; QUEUES],
         }
     }

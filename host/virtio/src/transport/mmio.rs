@@ -15,7 +15,7 @@ mod status;
 mod tests;
 
 use crate::device::{Description, QueueState, VirtioDevice};
-use crate::queue::{ActiveQueue, GuestMemory, Layout, Queue, QueueInterrupt, report_broken, warn_failed};
+use crate::queue::{ActiveQueue, GuestMemory, Layout, Queue, QueueError, QueueInterrupt, report_broken, warn_failed};
 use hull_platform::event::Event;
 use register::Register;
 use std::io;
@@ -204,8 +204,9 @@ impl MmioTransport {
             Register::DriverFeatures => self.set_driver_features(value),
             Register::QueueSel => self.queue_select = value,
             Register::QueueSize => {
-                if let (Some(queue), Ok(size)) = (self.idle_queue(), u16::try_from(value)) {
-                    queue.layout.size = size;
+                if let Some(queue) = self.idle_queue() {
+                    // What is too large is kept, so that the queue is refused rather than run at a size of our own.
+                    queue.layout.size = u16::try_from(value).unwrap_or(u16::MAX);
                 }
             }
             Register::QueueReady => self.set_queue_ready(value),
@@ -293,7 +294,11 @@ impl MmioTransport {
             return;
         }
         let name = format!("{} queue {index}", self.name);
-        let built = Queue::new(Arc::clone(&self.memory), queue.layout, self.driver_features, 0);
+        // A driver must stay within QueueSizeMax (§4.2.2.2): by the size of its queue goes what it can have a device spend.
+        let built = match queue.layout.size <= queue.largest {
+            true => Queue::new(Arc::clone(&self.memory), queue.layout, self.driver_features, 0),
+            false => Err(QueueError::Layout(queue.layout)),
+        };
         let interrupt = Box::new(Interrupt(Arc::clone(&self.signals)));
         let active = match (built, queue.kick.try_clone()) {
             (Ok(built), Ok(kick)) => ActiveQueue::new(name.clone(), built, kick, interrupt),

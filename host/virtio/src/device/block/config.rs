@@ -1,12 +1,11 @@
 //! What the device offers and its configuration space (virtio 1.2 §5.2.3, §5.2.4).
 
 use super::window::{Access, CAPACITY};
+use crate::device;
 use virtio_bindings::virtio_blk::{
     VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_MQ, VIRTIO_BLK_F_RO,
     VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_WRITE_ZEROES,
 };
-use virtio_bindings::virtio_config::VIRTIO_F_VERSION_1;
-use virtio_bindings::virtio_ring::{VIRTIO_RING_F_EVENT_IDX, VIRTIO_RING_F_INDIRECT_DESC};
 
 /// Unit of every sector number in virtio-blk, and our logical block size.
 ///
@@ -33,20 +32,12 @@ const SPACE: usize = 60;
 
 /// The features offered.
 pub(super) fn features(access: Access) -> u64 {
-    let always = [
-        VIRTIO_F_VERSION_1,
-        VIRTIO_RING_F_EVENT_IDX,
-        VIRTIO_RING_F_INDIRECT_DESC,
-        VIRTIO_BLK_F_SEG_MAX,
-        VIRTIO_BLK_F_BLK_SIZE,
-        VIRTIO_BLK_F_TOPOLOGY,
-        VIRTIO_BLK_F_MQ,
-    ];
+    let always = [VIRTIO_BLK_F_SEG_MAX, VIRTIO_BLK_F_BLK_SIZE, VIRTIO_BLK_F_TOPOLOGY, VIRTIO_BLK_F_MQ];
     let more: &[u32] = match access {
         Access::ReadOnly => &[VIRTIO_BLK_F_RO],
         Access::ReadWrite | Access::Scratch => &[VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_F_DISCARD, VIRTIO_BLK_F_WRITE_ZEROES],
     };
-    always.iter().chain(more).fold(0, |features, bit| features | 1 << bit)
+    device::features(&[&always, more].concat())
 }
 
 /// The configuration space. Fields of features that are not offered are zero or have no reader.

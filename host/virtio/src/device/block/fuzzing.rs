@@ -6,6 +6,7 @@ use crate::fuzzing::{Input, LAYOUT, memory};
 use crate::queue::{Queue, QueueHandler};
 use hull_platform::file::{read_exact_at, write_all_at};
 use hull_platform::memory::shared;
+use virtio_bindings::virtio_blk::VIRTIO_BLK_F_FLUSH;
 
 const MIB: u64 = 1 << 20;
 const LENGTH: u64 = 64 << 10;
@@ -16,7 +17,9 @@ const REQUESTS: usize = 32;
 /// Serves a queue of a window in which a file is mapped for writing at 1 MiB and one for reading behind it.
 pub fn block(input: &[u8]) {
     let mut input = Input::new(input);
-    let features = u64::from(input.u8()) << 28;
+    let bits = u64::from(input.u8());
+    // Ring features, and whether the driver flushes.
+    let features = bits << 28 | (bits >> 7) << VIRTIO_BLK_F_FLUSH;
     let image = input.rest();
     let window = BlockDevice::new("fuzz", Access::ReadWrite).window();
     let [written, kept] = [(); 2].map(|()| shared("fuzz", LENGTH).expect("there is memory for 64 KiB"));

@@ -4,11 +4,12 @@ use super::config::{MAX_ERASE_RANGES, MAX_ERASE_SECTORS, SECTOR};
 use super::limits::SharedLimits;
 use super::window::{Access, Erase, Failure, Window};
 use crate::queue::{Buffers, Chain, GuestMemory, Queue, QueueError, QueueHandler};
+use std::ops::Range;
 use std::time::Instant;
 use virtio_bindings::virtio_blk::{
-    VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP, VIRTIO_BLK_T_DISCARD,
-    VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT, VIRTIO_BLK_T_WRITE_ZEROES,
-    VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
+    VIRTIO_BLK_F_FLUSH, VIRTIO_BLK_ID_BYTES, VIRTIO_BLK_S_IOERR, VIRTIO_BLK_S_OK, VIRTIO_BLK_S_UNSUPP,
+    VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_FLUSH, VIRTIO_BLK_T_GET_ID, VIRTIO_BLK_T_IN, VIRTIO_BLK_T_OUT,
+    VIRTIO_BLK_T_WRITE_ZEROES, VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
 };
 
 const ID_BYTES: usize = VIRTIO_BLK_ID_BYTES as usize;
@@ -32,8 +33,9 @@ impl BlockHandler {
         Self { window, id, limits, chain: Chain::default() }
     }
 
-    /// Serves the chain at hand; returns how many bytes of its writable part were written.
-    fn serve(&self, memory: &GuestMemory) -> Result<usize, QueueError> {
+    /// Serves the chain at hand; returns how many bytes of its writable part were written. `durable`: what is written is
+    /// to survive a crash of the host as soon as the request is completed.
+    fn serve(&self, memory: &GuestMemory, durable: bool) -> Result<usize, QueueError> {
         let malformed = |problem| QueueError::Request { head: self.chain.head(), problem };
         let mut readable = self.chain.readable(memory);
         let mut writable = self.chain.writable(memory);
@@ -43,7 +45,7 @@ impl BlockHandler {
         };
         let data = writable.split(room);
         self.limits.charge(header.transferred(&readable, &data));
-        let (status, written) = match self.execute(&header, readable, data) {
+        let (status, written) = match self.execute(&header, readable, data, durable) {
             Ok(written) => (VIRTIO_BLK_S_OK, written),
             Err(Failure::Io) => (VIRTIO_BLK_S_IOERR, 0),
             Err(Failure::Unsupported) => (VIRTIO_BLK_S_UNSUPP, 0),
@@ -55,7 +57,13 @@ impl BlockHandler {
     }
 
     /// What the request is about; returns how many bytes of `to_guest` were written.
-    fn execute(&self, header: &Header, from_guest: Buffers<'_>, mut to_guest: Buffers<'_>) -> Result<usize, Failure> {
+    fn execute(
+        &self,
+        header: &Header,
+        from_guest: Buffers<'_>,
+        mut to_guest: Buffers<'_>,
+        durable: bool,
+    ) -> Result<usize, Failure> {
         match header.kind {
             VIRTIO_BLK_T_IN => {
                 let length = whole_sectors(&to_guest)?;
@@ -63,18 +71,21 @@ impl BlockHandler {
             }
             VIRTIO_BLK_T_OUT => {
                 self.check_writable()?;
-                whole_sectors(&from_guest)?;
-                self.window.write(header.position()?, from_guest).map(|()| 0)
+                let (start, length) = (header.position()?, whole_sectors(&from_guest)?);
+                self.window.write(start, from_guest)?;
+                self.settle(start..start.saturating_add(length as u64), durable).map(|()| 0)
             }
             VIRTIO_BLK_T_FLUSH => self.window.flush().map(|()| 0),
             VIRTIO_BLK_T_GET_ID if to_guest.len() >= ID_BYTES => to_guest.write(&self.id).map_err(|_| Failure::Io),
             VIRTIO_BLK_T_GET_ID => Err(Failure::Io),
-            VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => self.erase(header.kind, from_guest).map(|()| 0),
+            VIRTIO_BLK_T_DISCARD | VIRTIO_BLK_T_WRITE_ZEROES => {
+                self.erase(header.kind, from_guest, durable).map(|()| 0)
+            }
             _ => Err(Failure::Unsupported),
         }
     }
 
-    fn erase(&self, kind: u32, mut ranges: Buffers<'_>) -> Result<(), Failure> {
+    fn erase(&self, kind: u32, mut ranges: Buffers<'_>, durable: bool) -> Result<(), Failure> {
         self.check_writable()?;
         let count = ranges.len() / ERASE_RANGE;
         if count == 0 || count > MAX_ERASE_RANGES as usize || !ranges.len().is_multiple_of(ERASE_RANGE) {
@@ -97,8 +108,14 @@ impl BlockHandler {
             let start = sector.checked_mul(SECTOR).ok_or(Failure::Io)?;
             let end = start.checked_add(u64::from(sectors) * SECTOR).ok_or(Failure::Io)?;
             self.window.erase(start..end, how)?;
+            self.settle(start..end, durable)?;
         }
         Ok(())
+    }
+
+    /// Ends a request that has changed `range`.
+    fn settle(&self, range: Range<u64>, durable: bool) -> Result<(), Failure> {
+        if durable { self.window.flush_within(range) } else { Ok(()) }
     }
 
     fn check_writable(&self) -> Result<(), Failure> {
@@ -114,7 +131,9 @@ impl QueueHandler for BlockHandler {
         if !queue.pop(&mut self.chain)? {
             return Ok(false);
         }
-        let written = self.serve(queue.memory())?;
+        // A driver that has no way to flush takes a completed write for a durable one (§5.2.6.2): it sees a
+        // write-through cache.
+        let written = self.serve(queue.memory(), !queue.has(VIRTIO_BLK_F_FLUSH))?;
         queue.push(self.chain.head(), written)?;
         Ok(true)
     }

@@ -53,7 +53,7 @@ impl Bench {
         window.map(MIB..2 * MIB, first.try_clone().unwrap(), 0, Access::ReadWrite).unwrap();
         window.map(2 * MIB..3 * MIB, file(&[0xbb]), 0, Access::ReadOnly).unwrap();
         let driver = Driver::new(16);
-        let queue = driver.queue(0);
+        let queue = driver.queue(1 << VIRTIO_BLK_F_FLUSH);
         let handler = BlockHandler::new(window.clone(), "data", SharedLimits::default());
         Self { driver, queue, window, handler, first }
     }
@@ -349,6 +349,40 @@ fn a_flush_syncs_what_was_written_since_the_last() {
     assert!(!bench.window.is_unsynced(MIB));
     bench.erase(VIRTIO_BLK_T_DISCARD, &[(MIB / 512, 8, 0)]).unwrap();
     assert!(bench.window.is_unsynced(MIB));
+}
+
+#[test]
+fn what_a_driver_writes_that_does_not_flush_is_synced_before_it_is_told() {
+    let mut bench = Bench::new();
+    bench.driver = Driver::new(16);
+    bench.queue = bench.driver.queue(0);
+    bench.write(MIB, &[1; 512]).unwrap();
+    assert!(!bench.window.is_unsynced(MIB));
+    for kind in [VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES] {
+        bench.erase(kind, &[(MIB / 512, 8, 0)]).unwrap();
+        assert!(!bench.window.is_unsynced(MIB));
+    }
+    // Only where it wrote: what cannot be synced elsewhere is not its matter.
+    bench.window.map(4 * MIB..5 * MIB, file(b"x"), 0, Access::ReadWrite).unwrap();
+    bench.window.fail_sync(MIB);
+    assert_eq!(bench.write(4 * MIB, &[1; 512]), OK);
+    assert_eq!(bench.write(MIB, &[1; 512]), IO_ERROR);
+}
+
+#[test]
+fn what_could_not_be_synced_once_is_never_reported_as_durable() {
+    let mut bench = Bench::new();
+    let unmapped = bench.first.try_clone().unwrap();
+    bench.window.fail_sync(MIB);
+    for _ in 0..2 {
+        assert_eq!(bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]), IO_ERROR);
+        bench.write(MIB, &[2; 512]).unwrap();
+    }
+    bench.window.unmap(MIB..2 * MIB).unwrap();
+    assert_eq!(bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]), OK);
+    bench.window.map(MIB..2 * MIB, unmapped, 0, Access::ReadWrite).unwrap();
+    bench.write(MIB, &[3; 512]).unwrap();
+    assert_eq!(bench.request(VIRTIO_BLK_T_FLUSH, 0, &[]), OK);
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! The extents of a window: who maps what where, and requests that reach the files.
 
+#[cfg(test)]
+mod tests;
+
 use crate::guest_io;
 use crate::queue::Buffers;
 use hull_platform::file;
@@ -93,9 +96,22 @@ struct Extent {
     /// Requests read-lock it while they use the file; unmapping write-locks it, which waits for them, and takes the file
     /// away from those that found the extent but had not locked it yet.
     file: RwLock<Option<File>>,
-    /// Whether something was written since the last sync. Locked during a sync, so that a second flush cannot overtake
-    /// the first and report as durable what is still on its way.
-    unsynced: Mutex<bool>,
+    /// Locked during a sync, so that a second flush cannot overtake the first and report as durable what is still on its
+    /// way. Whoever locks it has read-locked `file` before: the other way round, a flush and a write would wait for each
+    /// other once an unmapping, which new readers let go first, stands between them.
+    durability: Mutex<Durability>,
+}
+
+/// How an extent's file and its storage stand to each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Durability {
+    /// Nothing was written since the last sync.
+    Synced,
+    /// Something was.
+    Unsynced,
+    /// A sync failed. The kernel says so once and forgets what it could not write (fsync(2)), so a later sync that
+    /// succeeds means nothing: the extent's flushes fail until it is unmapped.
+    Lost,
 }
 
 impl Window {
@@ -132,7 +148,8 @@ impl Window {
         {
             return Err(MapError::Overlap { range, mapped: other.range.clone() });
         }
-        let extent = Extent { range, offset, access, file: RwLock::new(Some(file)), unsynced: Mutex::new(false) };
+        let (file, durability) = (RwLock::new(Some(file)), Mutex::new(Durability::Synced));
+        let extent = Extent { range, offset, access, file, durability };
         extents.insert(extent.range.start, Arc::new(extent));
         Ok(())
     }
@@ -198,14 +215,18 @@ impl Window {
 
     /// Makes every completed write durable, but those to scratch. Only files written since their last sync are synced.
     pub(super) fn flush(&self) -> Result<(), Failure> {
-        let extents: Vec<_> = {
-            let extents = read(&self.0.extents);
-            extents.values().filter(|extent| extent.access == Access::ReadWrite).cloned().collect()
-        };
+        self.flush_within(0..CAPACITY)
+    }
+
+    /// The same for the writes to extents that `range` touches.
+    pub(super) fn flush_within(&self, range: Range<u64>) -> Result<(), Failure> {
+        let concerned = |extent: &&Arc<Extent>| extent.access == Access::ReadWrite && range.start < extent.range.end;
+        let extents: Vec<_> =
+            read(&self.0.extents).range(..range.end).map(|(_, extent)| extent).filter(concerned).cloned().collect();
         let mut outcome = Ok(());
         for extent in &extents {
             // All of them even if one fails: each belongs to somebody else.
-            outcome = outcome.and(extent.flush());
+            outcome = outcome.and(extent.flush(File::sync_data));
         }
         outcome
     }
@@ -224,7 +245,15 @@ impl Window {
     /// Whether the next flush would sync the file at `position`, for tests.
     #[cfg(test)]
     pub(super) fn is_unsynced(&self, position: u64) -> bool {
-        self.find(position).is_some_and(|extent| *lock(&extent.unsynced))
+        self.find(position).is_some_and(|extent| *lock(&extent.durability) == Durability::Unsynced)
+    }
+
+    /// Writes to the extent at `position` and has a flush of it fail as on a disk that does, for tests.
+    #[cfg(test)]
+    pub(super) fn fail_sync(&self, position: u64) {
+        let extent = self.find(position).expect("the test has mapped it");
+        extent.modify(|| Ok(())).expect("the test has mapped it for writing");
+        assert!(extent.flush(|_| Err(io::ErrorKind::StorageFull.into())).is_err());
     }
 
     fn find(&self, position: u64) -> Option<Arc<Extent>> {
@@ -261,7 +290,7 @@ pub(super) enum Erase {
 }
 
 impl Extent {
-    /// Calls `work` with the file and the offset in it that `position` of the window stands for.
+    /// Calls `work`, during which the file stays, with it and the offset in it that `position` of the window stands for.
     fn with_file(&self, position: u64, work: impl FnOnce(&File, u64) -> Result<(), Failure>) -> Result<(), Failure> {
         let file = read(&self.file);
         let file = file.as_ref().ok_or(Failure::Io)?;
@@ -276,17 +305,37 @@ impl Extent {
         let result = change();
         // After the write and before the guest hears of it: a flush that the guest sends then finds the mark, and one
         // that ran meanwhile cannot have taken it away. Also if it failed, for it may have written something.
-        *lock(&self.unsynced) = true;
+        let mut durability = lock(&self.durability);
+        if *durability == Durability::Synced {
+            *durability = Durability::Unsynced;
+        }
+        drop(durability);
         self.report(result)
     }
 
-    fn flush(&self) -> Result<(), Failure> {
-        let mut unsynced = lock(&self.unsynced);
-        if *unsynced && let Some(file) = &*read(&self.file) {
-            self.report(file.sync_data())?;
-            *unsynced = false;
+    /// Makes what was written durable, by way of `sync`.
+    fn flush(&self, sync: impl FnOnce(&File) -> io::Result<()>) -> Result<(), Failure> {
+        let file = read(&self.file);
+        // Nobody can read any more what was written to a file that was unmapped meanwhile.
+        let Some(file) = &*file else { return Ok(()) };
+        let mut durability = lock(&self.durability);
+        match *durability {
+            Durability::Synced => Ok(()),
+            Durability::Lost => Err(Failure::Io),
+            Durability::Unsynced => match sync(file) {
+                Ok(()) => {
+                    *durability = Durability::Synced;
+                    Ok(())
+                }
+                Err(error) => {
+                    *durability = Durability::Lost;
+                    // Once for each time that the owner of the window maps something.
+                    let Range { start, end } = self.range;
+                    log::warn!("extent {start:#x}..{end:#x}: what was written is lost, it cannot be synced: {error}");
+                    Err(Failure::Io)
+                }
+            },
         }
-        Ok(())
     }
 
     fn report(&self, result: io::Result<()>) -> Result<(), Failure> {

@@ -2,16 +2,10 @@
 
 use crate::guest_io;
 use crate::queue::Buffers;
-use hull_platform::wait::{Interest, WaitSet};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// What a pipe takes without blocking if it takes anything: a pipe is ready to be written while it has a free page
-/// (`PIPE_BUF`, pipe(7)).
-const PIECE: usize = 4096;
 
 /// What the handler needs of an output. It must not block.
 pub(crate) trait Output {
@@ -24,36 +18,42 @@ pub(crate) trait Output {
 
 /// A pipe, or anything else that can be written.
 ///
-/// It is not made non-blocking, because that would be so for everybody who shares it; it is asked before each write.
+/// To ask it whether it takes more before each write would not do: where two write to one pipe, one may fill it between
+/// the other's question and write, which then waits for a reader that may never come.
 #[derive(Debug)]
-pub(super) struct FileOutput {
-    file: File,
-    /// The file alone; `None` if it is of a kind that is always ready.
-    readiness: Option<WaitSet>,
-}
+pub struct FileOutput(File);
 
 impl FileOutput {
-    pub(super) fn new(file: File) -> io::Result<Self> {
-        let readiness = WaitSet::new()?;
-        match readiness.add(&file, 0, Interest::WRITE) {
-            Ok(()) => Ok(Self { file, readiness: Some(readiness) }),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(Self { file, readiness: None }),
-            Err(error) => Err(error),
+    /// Makes `file` non-blocking, and so every other descriptor of the same open file (open(2)), wherever it is. A pipe's
+    /// ends are two open files: its reader may still wait.
+    ///
+    /// # Errors
+    /// None that is expected.
+    pub fn new(file: File) -> io::Result<Self> {
+        guest_io::set_nonblocking(file.as_fd())?;
+        Ok(Self(file))
+    }
+
+    /// Writes once.
+    ///
+    /// # Errors
+    /// `WouldBlock` if it takes nothing now; all others are for good.
+    pub fn send(&self, text: &[u8]) -> io::Result<usize> {
+        loop {
+            match (&self.0).write(text) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
         }
     }
 
     pub(super) fn file(&self) -> &File {
-        &self.file
+        &self.0
     }
 }
 
 impl Output for Arc<FileOutput> {
     fn write(&self, text: &Buffers<'_>) -> io::Result<usize> {
-        if let Some(readiness) = &self.readiness
-            && readiness.wait(Some(Duration::ZERO))?.is_empty()
-        {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        guest_io::send(self.file.as_fd(), &text.clone().split(PIECE))
+        guest_io::send(self.0.as_fd(), text)
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::queue::driver::{BUFFERS, Driver, HOLE, Random, SEAM, readable, writable};
 use crate::queue::{Buffers, Queue, QueueError, QueueHandler, QueueInterrupt};
 use hull_platform::event::Event;
-use std::io::{PipeReader, Read, Seek, pipe};
+use std::io::{PipeReader, Read, Seek, Write, pipe};
 use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
@@ -214,6 +214,22 @@ fn a_guest_that_writes_to_a_pipe_which_nobody_reads_goes_on() {
     let mut bytes = Vec::new();
     reader.read_to_end(&mut bytes).unwrap();
     assert!((30_000..=65_536).contains(&bytes.len()) && bytes.iter().all(|byte| *byte == b'x'), "{}", bytes.len());
+}
+
+#[test]
+fn two_that_share_a_full_pipe_wait_for_nobody() {
+    let (_reader, writer) = pipe().unwrap();
+    let file = File::from(OwnedFd::from(writer));
+    let other = file.try_clone().unwrap();
+    let output = Arc::new(FileOutput::new(file).unwrap());
+    let (sender, done) = channel();
+    // On a thread, because one that waits would do so for ever.
+    std::thread::spawn(move || {
+        let refused = (0..).find_map(|_| (&other).write(&[b'o'; 4096]).err()).map(|error| error.kind());
+        sender.send(refused).unwrap();
+    });
+    assert_eq!(done.recv_timeout(Duration::from_secs(20)).unwrap(), Some(io::ErrorKind::WouldBlock));
+    assert_eq!(output.send(b"x").unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
 #[test]

@@ -1,13 +1,15 @@
 //! The handler under sound and hostile guests, and the device with its thread.
 
 use super::*;
+use crate::queue::QueueInterrupt;
 use crate::queue::driver::{BUFFERS, Driver, HOLE, Part, Random, SEAM, readable, writable};
+use hull_platform::event::Event;
 
 fn serve(parts: &[Part]) -> (Driver, Result<bool, QueueError>) {
     let mut driver = Driver::new(16);
     let mut queue = driver.queue(0);
     driver.offer_chain(parts);
-    let served = RngHandler::new().serve_one(&mut queue);
+    let served = RngHandler::new(RateLimit::new(PER_SECOND, BURST)).serve_one(&mut queue);
     (driver, served)
 }
 
@@ -42,7 +44,7 @@ fn chains_that_are_not_for_random_bytes_break_the_queue() {
 fn a_guest_that_asks_without_end_has_to_wait() {
     let mut driver = Driver::new(16);
     let mut queue = driver.queue(0);
-    let mut handler = RngHandler::new();
+    let mut handler = RngHandler::new(RateLimit::new(PER_SECOND, BURST));
     let mut served = 0;
     while handler.pause().is_none() {
         driver.offer_chain(&[writable(BUFFERS, 1)]);
@@ -52,6 +54,44 @@ fn a_guest_that_asks_without_end_has_to_wait() {
     // The burst, and what flows in meanwhile.
     assert!((256..10_000).contains(&served), "{served}");
     assert!(handler.pause().unwrap() > Instant::now() || handler.pause().is_none());
+}
+
+/// A driver that looks at the ring only.
+struct Deaf;
+
+impl QueueInterrupt for Deaf {
+    fn used(&self) {}
+    fn broken(&self) {
+        panic!("the queue is sound");
+    }
+}
+
+#[test]
+fn a_restarted_queue_goes_on_under_the_same_limit() {
+    let mut device = RngDevice::new();
+    // A debt of an hour, which a first burst would have left in a device that is asked without end.
+    device.limit.charge(3600 * PER_SECOND.get(), Instant::now());
+    for _ in 0..2 {
+        let mut driver = Driver::new(16);
+        for _ in 0..3 {
+            driver.offer_chain(&[writable(BUFFERS, 64)]);
+        }
+        let active = ActiveQueue::new("test".to_owned(), driver.queue(0), Event::new().unwrap(), Box::new(Deaf));
+        device.start_queue(0, active).unwrap();
+        // To stop a worker is to let it begin first.
+        assert_eq!(device.stop_queue(0).unwrap().next_used, 0);
+    }
+}
+
+#[test]
+fn what_a_queue_spent_is_spent_when_it_is_started_again() {
+    let (mut device, mut driver) = (RngDevice::new(), Driver::new(16));
+    driver.offer_chain(&[writable(BUFFERS, 64)]);
+    let active = ActiveQueue::new("test".to_owned(), driver.queue(0), Event::new().unwrap(), Box::new(Deaf));
+    let before = device.limit;
+    device.start_queue(0, active).unwrap();
+    assert_eq!(device.stop_queue(0).unwrap().next_used, 1);
+    assert_ne!(device.limit, before);
 }
 
 #[test]

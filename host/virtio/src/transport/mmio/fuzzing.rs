@@ -41,6 +41,7 @@ impl VirtioDevice for Device {
     fn start_queue(&mut self, index: u16, queue: ActiveQueue) -> Result<(), StartError> {
         let slot = &mut lock(&self.0)[usize::from(index)];
         assert!(slot.is_none(), "a queue is stopped before it is started again");
+        assert!(queue.size() <= QUEUES[usize::from(index)], "no queue is larger than the device said");
         *slot = Some(queue);
         Ok(())
     }

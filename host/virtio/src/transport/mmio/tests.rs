@@ -163,6 +163,30 @@ fn a_queue_outside_memory_needs_a_reset() {
 }
 
 #[test]
+fn a_queue_larger_than_the_device_said_is_never_started() {
+    for (size, sound) in [(256, true), (128, true), (0, false), (96, false), (512, false), (32_768, false)]
+        .into_iter()
+        .chain([(0x1_0000, false), (0x1_0100, false), (u32::MAX, false)])
+    {
+        let mut bench = Bench::new();
+        bench.negotiate();
+        bench.write(0x30, 0);
+        for (register, value) in [(0x38, size), (0x80, 0x1_0000), (0x90, 0x9_0000), (0xa0, 0xa_0000), (0x44, 1)] {
+            bench.write(register, value);
+        }
+        bench.write(0x70, 15);
+        assert_eq!(bench.log.lock().unwrap().started, if sound { &[0][..] } else { &[] }, "{size:#x}");
+        assert_eq!(bench.read(0x70), if sound { 15 } else { 15 | 64 }, "{size:#x}");
+        // And a reset makes it good.
+        bench.write(0x70, 0);
+        bench.negotiate();
+        bench.set_up_queue(0, 0x1_0000);
+        bench.write(0x70, 15);
+        assert_eq!(bench.read(0x70), 15, "{size:#x}");
+    }
+}
+
+#[test]
 fn kicks_and_interrupts_pass() {
     let mut bench = Bench::new();
     bench.write(0x50, 1);
