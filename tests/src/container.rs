@@ -57,6 +57,15 @@ impl<'a> Container<'a> {
         Ok(self.exec(&[], &["sh", "-c", script]).output()?.ok()?.out())
     }
 
+    /// Runs a shell script at which the container ends: that may be the end of the script's shell, too, whose exit status then
+    /// says nothing.
+    ///
+    /// # Errors
+    /// If it does not end in time.
+    pub fn sh_to_the_end(&self, script: &str) -> Result<()> {
+        self.exec(&[], &["sh", "-c", script]).output().map(drop)
+    }
+
     /// What `hull inspect` says, as JSON.
     ///
     /// # Errors

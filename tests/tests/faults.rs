@@ -140,7 +140,7 @@ fn killed_command_line_leaves_the_container(host: &Host) -> Result<()> {
     let id = vm.hull(["inspect", "-f", "{{.Id}}", &name]).output()?.ok()?.out();
     let container = Container::new(vm, id)?;
     assert_eq!(container.status()?, "running");
-    container.sh("touch /go")?;
+    container.sh_to_the_end("touch /go")?;
     assert_eq!(container.wait()?, 4);
     Ok(())
 }

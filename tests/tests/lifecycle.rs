@@ -155,7 +155,7 @@ fn wait_prints_each_exit_status(host: &Host) -> Result<()> {
     let gate = "while [ ! -e /go ]; do sleep 0.05; done; exit 13";
     let (first, second) = (vm.start(&[], &["sh", "-c", gate])?, vm.start(&[], &["sh", "-c", "exit 14"])?);
     let waiting = vm.hull(["wait", &first.id, &second.id]).spawn()?;
-    first.sh("touch /go")?;
+    first.sh_to_the_end("touch /go")?;
     assert_eq!(waiting.finish()?.ok()?.lines(), ["13", "14"]);
     vm.hull(["wait", "nosuchcontainer"]).output()?.refused(1, &["no such container", "nosuchcontainer"])?;
     Ok(())
@@ -339,8 +339,7 @@ fn attach_sees_output_and_exit_status(host: &Host) -> Result<()> {
     let attached = container.hull("attach", &[]).spawn()?;
     // Only when both are attached is there something to see.
     let second = container.hull("attach", &["--no-stdin"]).spawn()?;
-    // The container's end may be the end of this shell, too.
-    container.exec(&[], &["sh", "-c", "sleep 0.5; touch /go"]).output()?;
+    container.sh_to_the_end("sleep 0.5; touch /go")?;
     for attached in [attached, second] {
         let finished = attached.finish()?.code(8)?;
         assert_eq!((finished.out().as_str(), finished.err_of_container().as_str()), ("out", "err"));

@@ -35,7 +35,7 @@ fn follow_ends_with_the_container(host: &Host) -> Result<()> {
     let container = host.shared()?.start(&[], &["sh", "-c", script])?;
     let mut following = container.hull("logs", &["-f"]).spawn()?;
     following.wait_for("first\n")?;
-    container.sh("touch /go")?;
+    container.sh_to_the_end("touch /go")?;
     assert_eq!(following.finish()?.ok()?.stdout, b"first\nlast\n");
     assert_eq!(container.does("logs", &["--follow"])?.stdout, b"first\nlast\n", "of one that has ended");
     Ok(())
