@@ -22,6 +22,11 @@ pub fn print_line(text: impl AsRef<str>) -> Result<(), Failure> {
     print(&format!("{}\n", text.as_ref()))
 }
 
+/// Writes lines to standard output, all at once.
+pub fn print_lines(lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    print(&lines.into_iter().map(|line| line + "\n").collect::<String>())
+}
+
 /// Tells on standard error how things go; nobody can be told if that fails.
 pub fn tell(line: &str) {
     drop(writeln!(io::stderr().lock(), "{line}"));

@@ -16,6 +16,7 @@
 pub mod archive;
 pub mod credentials;
 pub mod erofs;
+mod foreign;
 pub mod layer;
 pub mod manifest;
 mod parallel;

@@ -37,7 +37,7 @@ pub mod transport;
 #[cfg(unix)]
 mod guest_io;
 #[cfg(unix)]
-mod tally;
+pub mod tally;
 #[cfg(unix)]
 mod worker;
 

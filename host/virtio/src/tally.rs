@@ -2,18 +2,23 @@
 
 /// A counter that asks to be mentioned at 1, 2, 4, 8, …: at most 64 times ever.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     count: u64,
 }
 
 impl Tally {
     /// A counter that stands at zero.
-    pub(crate) const fn new() -> Self {
+    pub const fn new() -> Self {
         Self { count: 0 }
     }
 
+    /// How often it has counted.
+    pub const fn total(&self) -> u64 {
+        self.count
+    }
+
     /// Counts one; the count if it should be logged.
-    pub(crate) fn count(&mut self) -> Option<u64> {
+    pub fn count(&mut self) -> Option<u64> {
         self.count = self.count.saturating_add(1);
         self.count.is_power_of_two().then_some(self.count)
     }

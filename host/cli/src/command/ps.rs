@@ -87,8 +87,7 @@ impl Ps {
         let mut entries: Vec<_> = Engine::open()?.list()?.into_iter().filter(shown).collect();
         entries.truncate(last.unwrap_or(usize::MAX));
         if self.quiet && self.format.is_none() {
-            let ids = entries.iter().map(|entry| self.id(entry) + "\n");
-            output::print(&ids.collect::<String>())?;
+            output::print_lines(entries.iter().map(|entry| self.id(entry)))?;
             return Ok(0);
         }
         let now = Timestamp::now();

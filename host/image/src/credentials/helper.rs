@@ -2,6 +2,7 @@
 //! question on its standard input and an answer on its standard output (the docker-credential-helpers protocol).
 
 use super::{Credential, CredentialError};
+use crate::foreign::one_line;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
@@ -40,7 +41,7 @@ impl Helper {
     pub fn get(&self, key: &str) -> Result<Option<Credential>, CredentialError> {
         let (status, output) = self.run("get", key.as_bytes())?;
         if !status.success() {
-            let said = one_line(&output);
+            let said = one_line(&String::from_utf8_lossy(&output));
             return if said.contains(NOT_FOUND) { Ok(None) } else { Err(self.failed("get", said_or(&said, status))) };
         }
         let entry = serde_json::from_slice::<Entry>(&output)
@@ -73,7 +74,11 @@ impl Helper {
 
     fn tell(&self, action: &'static str, question: &[u8]) -> Result<(), CredentialError> {
         let (status, output) = self.run(action, question)?;
-        if status.success() { Ok(()) } else { Err(self.failed(action, said_or(&one_line(&output), status))) }
+        if status.success() {
+            Ok(())
+        } else {
+            Err(self.failed(action, said_or(&one_line(&String::from_utf8_lossy(&output)), status)))
+        }
     }
 
     fn run(&self, action: &'static str, question: &[u8]) -> Result<(ExitStatus, Vec<u8>), CredentialError> {
@@ -98,16 +103,6 @@ impl Helper {
     fn failed(&self, action: &'static str, reason: String) -> CredentialError {
         CredentialError::Helper { program: self.program.clone(), action, reason }
     }
-}
-
-fn one_line(output: &[u8]) -> String {
-    let text = String::from_utf8_lossy(output);
-    text.chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .take(300)
-        .collect::<String>()
-        .trim()
-        .to_owned()
 }
 
 fn said_or(said: &str, status: ExitStatus) -> String {

@@ -1,6 +1,7 @@
 //! What can go wrong between hull and a registry.
 
 use crate::credentials::CredentialError;
+use crate::foreign::one_line;
 use crate::manifest::ManifestError;
 use crate::store::StoreError;
 use oci_spec::image::Digest;
@@ -237,12 +238,7 @@ pub(super) fn explain(body: &[u8]) -> String {
         Ok(Answer { details, error, .. }) => details.or(error).unwrap_or_default(),
         Err(_) => String::new(),
     };
-    line.chars()
-        .map(|letter| if letter.is_control() { ' ' } else { letter })
-        .take(300)
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    one_line(&line)
 }
 
 #[cfg(test)]

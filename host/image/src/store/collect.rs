@@ -6,6 +6,7 @@ use super::lease::Thing;
 use super::{Store, StoreError, StoredImage};
 use crate::reference::Reference;
 use hull_platform::file;
+use hull_platform::lock::FileLock;
 use oci_spec::image::Digest;
 use std::collections::HashSet;
 use std::fs;
@@ -75,10 +76,7 @@ impl Store {
             }
             forget(&mut entries, &image, used, &mut removed);
         }
-        self.write_index(&entries)?;
-        let trash = self.sweep(&entries)?;
-        drop(guard);
-        removed.bytes = trash.empty();
+        removed.bytes = self.keep_only(&entries, guard)?;
         Ok(removed)
     }
 
@@ -105,11 +103,17 @@ impl Store {
                 forget(&mut entries, &image, false, &mut removed);
             }
         }
-        self.write_index(&entries)?;
-        let trash = self.sweep(&entries)?;
-        drop(guard);
-        removed.bytes = trash.empty();
+        removed.bytes = self.keep_only(&entries, guard)?;
         Ok(removed)
+    }
+
+    /// Makes `entries` the index and takes away what nothing leads to any more; the room that it gives back. Others may go on
+    /// as soon as it is out of their sight.
+    fn keep_only(&self, entries: &[Entry], guard: FileLock) -> Result<u64, StoreError> {
+        self.write_index(entries)?;
+        let trash = self.sweep(entries)?;
+        drop(guard);
+        Ok(trash.empty())
     }
 
     /// Moves away what neither an image nor a lease needs. For holders of the store's lock.

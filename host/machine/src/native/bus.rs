@@ -13,6 +13,7 @@ use super::running::Kicks;
 use hull_hypervisor::GuestIo;
 use hull_platform::handle::Handle;
 use hull_virtio::device::console::FileOutput;
+use hull_virtio::tally::Tally;
 use hull_virtio::transport::mmio::MmioTransport;
 use std::sync::{Mutex, PoisonError};
 
@@ -68,7 +69,7 @@ impl GuestIo for Bus {
     fn port_write(&self, port: u16, data: &[u8]) {
         match (port, data) {
             (KEYBOARD, [PULSE_RESET]) => self.kicks.all(),
-            (SERIAL_DATA, [_]) => self.serial.write(data),
+            (SERIAL_DATA, [byte]) => self.serial.write(*byte),
             _ => {}
         }
     }
@@ -79,26 +80,22 @@ impl GuestIo for Bus {
 struct Serial {
     /// `None` if it might have to be waited for.
     console: Option<FileOutput>,
-    lost: Mutex<u64>,
+    lost: Mutex<Tally>,
 }
 
 impl Serial {
     fn new(console: Handle) -> Self {
         let console = FileOutput::new(console.into());
         let console = console.inspect_err(|error| log::warn!("no serial port: its console may block: {error}")).ok();
-        Self { console, lost: Mutex::new(0) }
+        Self { console, lost: Mutex::default() }
     }
 
-    fn write(&self, bytes: &[u8]) {
-        let sent = self.console.as_ref().map_or(0, |console| console.send(bytes).unwrap_or(0));
-        let left = bytes.len().saturating_sub(sent) as u64;
-        if left > 0 {
-            let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
-            *lost = lost.saturating_add(left);
-            // A guest can go on without end: said at 1, 2, 4, ….
-            if lost.is_power_of_two() {
-                log::warn!("serial port: the console took no more; bytes lost so far: {lost}");
-            }
+    fn write(&self, byte: u8) {
+        if self.console.as_ref().is_some_and(|console| console.send(&[byte]).is_ok_and(|sent| sent > 0)) {
+            return;
+        }
+        if let Some(lost) = self.lost.lock().unwrap_or_else(PoisonError::into_inner).count() {
+            log::warn!("serial port: the console took no more; bytes lost so far: {lost}");
         }
     }
 }
@@ -122,13 +119,13 @@ mod tests {
         // On a thread, because one that waits would do so for ever.
         thread::spawn(move || {
             for _ in 0..100_000 {
-                vcpu.write(b"x");
+                vcpu.write(b'x');
             }
             drop(vcpu);
             done.send(()).unwrap();
         });
         is_done.recv_timeout(Duration::from_secs(20)).expect("nobody is waited for");
-        let lost = *serial.lost.lock().unwrap();
+        let lost = serial.lost.lock().unwrap().total();
         drop(serial);
         let mut kept = Vec::new();
         reader.read_to_end(&mut kept).unwrap();

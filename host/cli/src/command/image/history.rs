@@ -57,7 +57,7 @@ impl History {
         let format = Format::parse(self.format.as_deref(), COLUMNS)?;
         let entries = Engine::open()?.image_history(&self.image)?;
         if self.quiet && self.format.is_none() {
-            output::print(&entries.iter().map(|entry| self.id(entry) + "\n").collect::<String>())?;
+            output::print_lines(entries.iter().map(|entry| self.id(entry)))?;
             return Ok(0);
         }
         let now = Timestamp::now();

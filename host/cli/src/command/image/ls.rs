@@ -79,8 +79,7 @@ impl List {
         let mut images = Engine::open()?.list_images()?;
         images.retain_mut(|image| filters.apply(image));
         if self.quiet && self.format.is_none() {
-            let ids = images.iter().map(|image| self.id(image) + "\n");
-            output::print(&ids.collect::<String>())?;
+            output::print_lines(images.iter().map(|image| self.id(image)))?;
             return Ok(0);
         }
         let now = Timestamp::now();
